@@ -1,0 +1,25 @@
+# make demo    the five stages with the bundled model, on a laptop; writes demo/ only
+# make test    lint, types and all tests
+# Both set up their own environment in .venv first (Python 3.11 or newer; nothing else, no root).
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+demo: .venv/installed
+	$(BIN)/python demo.py
+
+test: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+.venv/installed: requirements.txt constraints.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" * (sys.version_info < (3, 11)))'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -r requirements.txt -e .[dev] -c constraints.txt
+	touch $@
+
+clean:
+	rm -rf demo build *.egg-info
+
+.PHONY: demo test clean

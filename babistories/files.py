@@ -1,0 +1,113 @@
+"""Files that are never half-written, locks that die with their holder, and the error a user can mend."""
+
+import contextlib
+import hashlib
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from filelock import FileLock, Timeout
+
+
+class DataError(Exception):
+    """Something about files or data that the user can mend: one line that names the file and the remedy."""
+
+
+class HeldElsewhere(DataError):
+    """Another process holds the lock."""
+
+
+def before_write(action: str, path: Path) -> None:
+    """Called before every write, sync, rename and removal. Does nothing; crash tests put a kill here."""
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and removals in a folder last through a power cut."""
+    before_write("sync", folder)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def atomic_writer(path: Path) -> Iterator[TextIO]:
+    """A text file (UTF-8, "\\n") that appears under its name complete or not at all.
+
+    >>> folder = getfixture("tmp_path")
+    >>> with atomic_writer(folder / "names.txt") as file:
+    ...     _ = file.write("Bai\\n")
+    >>> [path.name for path in folder.iterdir()]
+    ['names.txt']
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
+            yield file
+            before_write("write", temporary)
+            file.flush()
+            os.fsync(file.fileno())
+        before_write("rename", path)
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise DataError(f"{path} not found") from None
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`; HeldElsewhere names the holder when another process has it.
+
+    The lock is the operating system's and dies with its holder. Its file holds the holder's name for messages only.
+    """
+    # Not quite at once: a lock file that its holder is just removing looks held for a moment.
+    lock = FileLock(path, timeout=0.2, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        holder = ""
+        with contextlib.suppress(OSError):
+            holder = path.read_text(encoding="utf-8", errors="replace").strip()
+        what = path.name.removeprefix(".").removesuffix(".lock")
+        raise HeldElsewhere(f"{path.parent / what} is being written by {holder or 'another process'}") from None
+    except OSError as error:
+        raise DataError(f"cannot lock {path}: {error.strerror or error}") from None
+    try:
+        with open(path, "r+", encoding="utf-8") as file:
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            file.truncate()
+        yield
+    finally:
+        # Removed while it is held: who opened this file before sees that it has no name any more and tries again.
+        with contextlib.suppress(OSError):
+            path.unlink()
+        lock.release()
+
+
+def lines(text: str) -> list[str]:
+    """The lines of a file's text: split at "\\n" only (a story may hold other separators), no empty last line."""
+    parts = text.split("\n")
+    return parts[:-1] if parts[-1] == "" else parts
+
+
+def make_folder(folder: Path) -> Path:
+    """Create a folder for output, or say in one line why that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot create folder {folder}: {error.strerror}") from None
+    return folder

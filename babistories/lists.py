@@ -1,0 +1,134 @@
+"""Numbered lists in a model's answer -> openings, names.
+
+Models number in many forms: "1. ", "1) ", "12: ", in bold, with quotes around the item, several on a line. What is
+not a numbered item (a greeting, a heading, an explanation) is not read.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from tqdm import tqdm
+
+from babistories import shards
+from babistories.files import DataError, atomic_writer, lines
+
+MAX_PREFIX_WORDS = 12
+MAX_NAME_LETTERS = 7
+_AT_LINE_START = re.compile(r"[\s>*_#(\[-]*(\d{1,4})[*_]*[.):\]](?!\d)[*_]*\s*")
+_WITHIN_LINE = re.compile(r"(?<=\s)[*_(]*(\d{1,4})[*_]*[.):](?!\d)[*_]*\s+")
+_WRAPPING = " \t\r\n*_`\"'“”‘’«»„‟"
+_UNUSABLE = re.compile(r"[\\*#<>%^/@\[\]{}+()=|~]|__|--|http")
+
+
+def items(answer: str) -> list[str]:
+    """The items of the numbered lists in a text, in order, without numbers and wrapping.
+
+    >>> items('Sure!\\n1. Once upon a time\\n2) "Long ago"\\n**3:** **In a den** 4. By the sea')
+    ['Once upon a time', 'Long ago', 'In a den', 'By the sea']
+    """
+    found = []
+    for line in lines(answer):
+        match = _AT_LINE_START.match(line)
+        while match:
+            number, start = int(match[1]), match.end()
+            # A number within the line starts a new item only if it counts on: "At 7: dinner" is not item 7.
+            following = (m for m in _WITHIN_LINE.finditer(line, start) if int(m[1]) == number + 1)
+            match = next(following, None)
+            found.append(line[start : match.start() if match else None].strip(_WRAPPING))
+    return found
+
+
+def opening_prefixes(item: str) -> tuple[list[str], str]:
+    """All prefixes of 1 to 12 words of an opening line, or no prefixes and the reason.
+
+    >>> opening_prefixes("Once upon a time...")
+    (['Once', 'Once upon', 'Once upon a', 'Once upon a time'], '')
+    >>> opening_prefixes("In the land of [name],")
+    ([], 'markup or a placeholder')
+    """
+    text = unicodedata.normalize("NFC", item).strip(_WRAPPING)
+    while text != (text := text.rstrip(" .…").strip(_WRAPPING)):
+        pass
+    if _UNUSABLE.search(text):
+        return [], "markup or a placeholder"
+    if not text or not text[0].isalpha():
+        return [], "no words" if not any(map(str.isalpha, text)) else "does not begin with a letter"
+    words = text.split()[:MAX_PREFIX_WORDS]
+    return [" ".join(words[: count + 1]) for count in range(len(words))], ""
+
+
+def first_name(item: str) -> tuple[str, str]:
+    """The item if it is one capitalised name of at most 7 letters, or "" and the reason it is not.
+
+    >>> first_name("Zoë"), first_name("Mr. Fox")
+    (('Zoë', ''), ('', 'more than one word'))
+    """
+    name = unicodedata.normalize("NFC", item).strip(_WRAPPING).rstrip(" .,;:!")
+    if not name:
+        return "", "nothing there"
+    if len(name.split()) > 1:
+        return "", "more than one word"
+    if not name.isalpha():
+        return "", "other characters than letters"
+    if not name[0].isupper() or not name[1:].islower():
+        return "", "not capitalised as a name"
+    if len(name) > MAX_NAME_LETTERS:
+        return "", f"longer than {MAX_NAME_LETTERS} letters"
+    return name, ""
+
+
+def collect(answers: Iterable[str], stage: str) -> tuple[set[str], Counter[str]]:
+    """All openings ("startings") or names ("names") of some answers, and a count of what happened to the items.
+
+    >>> collect(["1. Bai\\n2. Mr. Fox\\n"], "names")
+    ({'Bai'}, Counter({'found': 2, 'kept': 1, 'dropped, more than one word': 1}))
+    """
+    kept: set[str] = set()
+    counts: Counter[str] = Counter()
+    for answer in answers:
+        for item in items(answer):
+            if stage == "startings":
+                entries, reason = opening_prefixes(item)
+            else:
+                name, reason = first_name(item)
+                entries = [name] if name else []
+            counts["found"] += 1
+            counts["kept" if entries else f"dropped, {reason}"] += 1
+            kept.update(entries)
+    return kept, counts
+
+
+def filter_lists(folder: Path, stage: str, expected: int, script: str, result: str, allow_mixed: bool) -> list[str]:
+    """All list shards of a folder -> one sorted file of unique lines; returns these and prints the counts.
+
+    Raises DataError when there is no shard, when shards are of different runs, or when nothing is left.
+    """
+    found = shards.find(folder, stage)
+    if not found:
+        raise DataError(f"{folder} holds no {stage}{{idx}}.txt: run {script} first")
+    shards.refuse_mixed(found, allow_mixed)
+    texts = (shard.text.read_text(encoding="utf-8", errors="replace") for shard in tqdm(found, unit="shard"))
+    kept, counts = collect(texts, stage)
+    if not kept:
+        raise DataError(f"{folder}: nothing usable among {counts['found']} list items: run {script} again")
+    with atomic_writer(folder / result) as file:
+        file.writelines(f"{entry}\n" for entry in sorted(kept))
+    print(f"{len(found)} of the expected {expected} shards read")
+    for what, count in counts.most_common():
+        print(f"{count:10,d} items {what}")
+    print(f"{len(kept):10,d} different entries written to {folder / result}")
+    return sorted(kept)
+
+
+def without_unfinished_line(answer: str, finish: str) -> str:
+    """An answer as it is stored: ends with a line end, and without the last line if the token limit cut it.
+
+    >>> without_unfinished_line("1. Bai\\n2. Mi", "length")
+    '1. Bai\\n'
+    """
+    if finish == "length":
+        answer = answer[: answer.rfind("\n") + 1]
+    return answer if not answer or answer.endswith("\n") else answer + "\n"

@@ -1,0 +1,321 @@
+"""Shards: who owns every file name, what is complete, what is in the making, and who may write.
+
+A shard is the unit of work and of resuming: 1,000 stories, or 20 answers of a list question. While it is made it is
+one `.partial` file, a JSON line for each finished row in any order, flushed and synced. When all rows are there, the
+final files are written in row order, each under another name and then renamed, the text file last: a final name
+means complete. The manifest beside it holds the fingerprint (everything that decides the content) and facts that are
+only recorded. A shard whose fingerprint is not the one asked for is never continued and never passed over.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from babistories.files import DataError, atomic_writer, before_write, checksum, exclusive, lines, sync_folder
+
+Record = dict[str, Any]
+
+
+class AnotherRun(DataError):
+    """A shard was made with another fingerprint than the one asked for."""
+
+
+@dataclass(frozen=True, order=True)
+class Shard:
+    """One shard and the names of its files.
+
+    >>> Shard(Path("data"), "stories", 3, 17).text.as_posix()
+    'data/03_17.txt'
+    >>> Shard(Path("data"), "startings", 0, 2).name, Shard(Path("data"), "names", 5).name
+    ('startings0p2', 'names5')
+    """
+
+    folder: Path
+    stage: str  # "startings", "names" or "stories"
+    data_idx: int
+    sub_data_idx: int = 0  # of a list shard: the number of its question, 0 or 2
+
+    @property
+    def name(self) -> str:
+        if self.stage == "stories":
+            return f"{self.data_idx:02d}_{self.sub_data_idx}"
+        return f"{self.stage}{self.data_idx}" + (f"p{self.sub_data_idx}" if self.sub_data_idx else "")
+
+    @property
+    def text(self) -> Path:
+        return self.folder / f"{self.name}.txt"
+
+    @property
+    def prompts(self) -> Path:
+        """The recipe of each line of a story shard. List shards have no such file."""
+        return self.folder / f"prompt{self.name}.txt"
+
+    @property
+    def manifest(self) -> Path:
+        return self.folder / f"{self.name}.manifest.json"
+
+    @property
+    def partial(self) -> Path:
+        return self.folder / f"{self.name}.partial"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / f".{self.name}.lock"
+
+    def read_manifest(self) -> Record | None:
+        """The manifest, or None where there is none (a shard of the classic scripts, or none at all)."""
+        try:
+            manifest = json.loads(self.manifest.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise DataError(f"{self.manifest} is not JSON ({error}): delete it and the shard's other files") from None
+        if not isinstance(manifest, dict) or not isinstance(manifest.get("fingerprint"), dict):
+            raise DataError(f"{self.manifest} holds no fingerprint: delete the shard's files and make it again")
+        return manifest
+
+    def verify(self, manifest: Record) -> None:
+        """Hold the final files against the manifest's checksums."""
+        for name, expected in manifest.get("files", {}).items():
+            if checksum(self.folder / name) != expected:
+                raise DataError(f"{self.folder / name} is not what {self.manifest.name} describes (checksum differs): "
+                                "delete the shard's files and make it again")
+
+    def read_records(self) -> list[Record]:
+        """The rows of a complete shard as they stood in its partial file."""
+        manifest = self.read_manifest()
+        if manifest is None:
+            raise DataError(f"{self.text} has no manifest: it was made by another program")
+        self.verify(manifest)
+        text = self.text.read_text(encoding="utf-8")
+        skipped = [{"row": row["row"], "skipped": row["reason"]} for row in manifest.get("skipped", [])]
+        if self.stage == "stories":
+            recipes = self.prompts.read_text(encoding="utf-8")
+            made = [{**json.loads(recipe), "text": json.loads(story)}
+                    for recipe, story in zip(lines(recipes), lines(text), strict=True)]
+        else:
+            made, start = [], 0
+            for answer in manifest["answers"]:
+                end = start + answer.pop("characters")
+                made.append({**answer, "text": text[start:end]})
+                start = end
+        return sorted(made + skipped, key=lambda record: record["row"])
+
+
+_NAMES = {
+    "stories": re.compile(r"(\d{2,})_(\d+)"),
+    "startings": re.compile(r"startings(\d+)(?:p(2))?"),
+    "names": re.compile(r"names(\d+)"),
+}
+
+
+def find(folder: Path, stage: str, suffix: str = ".txt") -> list[Shard]:
+    """All shards of a stage that have a file with this suffix, in order: ".txt" complete, ".partial" in the making."""
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder")
+    found = []
+    for path in folder.iterdir():
+        match = _NAMES[stage].fullmatch(path.name.removesuffix(suffix)) if path.name.endswith(suffix) else None
+        if match:
+            shard = Shard(folder, stage, *(int(number) for number in match.groups() if number))
+            if path.name == shard.name + suffix:
+                found.append(shard)
+    return sorted(found)
+
+
+def differences(asked: Record, found: Record, at: str = "") -> list[str]:
+    """What differs between two fingerprints, in words.
+
+    >>> differences({"seed": 0, "sampling": {"top_k": 0}}, {"seed": 1, "sampling": {"top_k": 0}})
+    ['seed is 1, asked for 0']
+    """
+    told = []
+    for key in sorted(asked.keys() | found.keys()):
+        ours, theirs = asked.get(key), found.get(key)
+        if isinstance(ours, dict) and isinstance(theirs, dict):
+            told += differences(ours, theirs, f"{at}{key}.")
+        elif ours != theirs:
+            told.append(f"{at}{key} is {_short(theirs)}, asked for {_short(ours)}")
+    return told
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:24] + "..."
+
+
+class ShardWriter:
+    """The one writer of a shard: takes its lock, holds what is done, adds rows, writes the final files.
+
+    `rows` is how many rows are wanted of the `of` that the shard has. After `open()`, `complete` says whether there
+    is nothing to do, and `missing` lists the rows to make.
+    """
+
+    def __init__(self, shard: Shard, fingerprint: Record, rows: int, of: int):
+        self.shard, self.fingerprint, self.rows, self.of = shard, fingerprint, rows, of
+        self.done: dict[int, Record] = {}
+        self.complete = False
+        self._stack = contextlib.ExitStack()
+        self._file: BinaryIO | None = None
+
+    @property
+    def missing(self) -> list[int]:
+        return [row for row in range(self.rows) if row not in self.done]
+
+    def open(self) -> "ShardWriter":
+        """Take the lock and read what is there. Raises HeldElsewhere, AnotherRun, or DataError for damaged files."""
+        self._stack.enter_context(exclusive(self.shard.lock))
+        try:
+            self._read()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _read(self) -> None:
+        shard = self.shard
+        finals, manifest = shard.text.exists(), None
+        if finals:
+            manifest = shard.read_manifest()
+            if manifest is None:
+                raise DataError(f"{shard.text} has no manifest, so it was made by another program: move it away")
+            self._same_run(shard.text, manifest["fingerprint"])
+            self.complete = manifest["rows"] >= self.rows
+        if shard.partial.exists():
+            self._read_partial()
+        if self.complete:
+            self._remove_used_up_partial(manifest["rows"] if manifest else 0)
+        elif finals:  # made with a smaller limit: its rows are taken over
+            self.done |= {record["row"]: record for record in shard.read_records()}
+            self._rewrite_partial()
+        elif not shard.partial.exists():
+            self._rewrite_partial()
+
+    def _same_run(self, path: Path, found: Record) -> None:
+        if told := differences(self.fingerprint, found):
+            raise AnotherRun(f"{path} is from another run ({'; '.join(told)}): "
+                             "repeat that run's options, move the file away, or name another folder")
+
+    def _read_partial(self) -> None:
+        """Take over the rows of the partial file. A torn last line (a kill, a full disk) is dropped."""
+        path, data = self.shard.partial, self.shard.partial.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        for number, line in enumerate(data[:whole].split(b"\n")[:-1], start=1):
+            try:
+                record = json.loads(line)
+                if number == 1:
+                    self._same_run(path, record["fingerprint"])
+                else:
+                    self.done[int(record["row"])] = record
+            except (ValueError, KeyError, TypeError):
+                remedy = "that line (its row is made again)" if number > 1 else "the file"
+                raise DataError(f"{path}, line {number}, is damaged: delete {remedy}") from None
+        if whole == 0:
+            raise DataError(f"{path} is empty or torn in its first line: delete the file")
+        if whole < len(data):
+            before_write("truncate", path)
+            os.truncate(path, whole)
+
+    def _rewrite_partial(self) -> None:
+        with atomic_writer(self.shard.partial) as file:
+            file.write(_line({"fingerprint": self.fingerprint}))
+            file.writelines(_line(self.done[row]) for row in sorted(self.done))
+
+    def add(self, *records: Record) -> None:
+        """Keep finished rows: written and synced when this returns."""
+        path = self.shard.partial
+        try:
+            if self._file is None:  # unbuffered: after a full disk nothing is left over that a close would write
+                self._file = self._stack.enter_context(path.open("ab", buffering=0))
+            before_write("write", path)
+            data = memoryview("".join(map(_line, records)).encode())
+            while data:
+                data = data[self._file.write(data) :]
+            before_write("sync", path)
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise DataError(f"cannot write {path}: {error.strerror}; finished rows are kept, run again") from None
+        self.done |= {record["row"]: record for record in records}
+
+    def finish(self, facts: Record) -> None:
+        """Write the final files: manifest, recipes, text, in this order. `facts` goes into the manifest."""
+        shard, records = self.shard, [self.done[row] for row in range(self.rows)]
+        made = [record for record in records if "skipped" not in record]
+        texts, recipes, answers = [], [], []
+        for record in made:
+            rest = {key: value for key, value in record.items() if key != "text"}
+            if shard.stage == "stories":
+                texts.append(_line(record["text"]))
+                recipes.append(_line(rest))
+            else:
+                texts.append(record["text"])
+                answers.append({**rest, "characters": len(record["text"])})
+        contents = {shard.text: "".join(texts)}
+        if shard.stage == "stories":
+            contents[shard.prompts] = "".join(recipes)
+        manifest = {
+            "fingerprint": self.fingerprint,
+            "rows": self.rows,
+            "of": self.of,
+            "made": len(made),
+            "skipped": [{"row": r["row"], "reason": r["skipped"]} for r in records if "skipped" in r],
+            "tokens": sum(record["tokens"] for record in made),
+            **({"answers": answers} if answers else {}),
+            **facts,
+            "files": {path.name: hashlib.sha256(content.encode()).hexdigest() for path, content in contents.items()},
+        }
+        if shard.text.exists():  # a shorter shard is replaced: while that lasts, no final name may say "complete"
+            before_write("remove", shard.text)
+            shard.text.unlink()
+            sync_folder(shard.folder)
+        _write(shard.manifest, json.dumps(manifest, ensure_ascii=False, indent=1) + "\n")
+        for path, content in reversed(contents.items()):
+            _write(path, content)
+        self._remove_used_up_partial(self.rows)
+        self.complete = True
+
+    def _remove_used_up_partial(self, rows: int) -> None:
+        """Rows beyond those of the final files stay, for a run with a larger limit."""
+        if self.shard.partial.exists() and all(row < rows for row in self.done):
+            before_write("remove", self.shard.partial)
+            self.shard.partial.unlink()
+
+    def close(self) -> None:
+        """Give up the lock. What was added stays."""
+        self._stack.close()
+        self._file = None
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False) + "\n"
+
+
+def _write(path: Path, content: str) -> None:
+    with atomic_writer(path) as file:
+        file.write(content)
+
+
+ONE_CORPUS = ("model", "revision", "quantization", "chat_form", "sampling")
+
+
+def refuse_mixed(shards: list[Shard], allow_mixed: bool = False) -> None:
+    """Raise AnotherRun, naming two shards, when shards of different models or settings would be put together.
+
+    Seeds and prompt files differ naturally. Shards without a manifest (of the classic scripts) are not judged.
+    """
+    first: tuple[Shard, Record] | None = None
+    for shard in shards:
+        manifest = None if allow_mixed else shard.read_manifest()
+        if manifest is None:
+            continue
+        common = {key: manifest["fingerprint"].get(key) for key in ONE_CORPUS}
+        first = first or (shard, common)
+        if told := differences(first[1], common):
+            told = [one.replace("asked for", "but " + first[0].text.name + " has") for one in told]
+            raise AnotherRun(f"{shard.text} and {first[0].text.name} are from different runs ({'; '.join(told)}): "
+                             "keep them in separate folders, or add --allow_mixed")

@@ -1,0 +1,85 @@
+"""BabyMixtral's tokenizer: a byte-level BPE of 3,072 entries, trained on the text of the corpus.
+
+    <unk> <s> </s> <pad>     ids 0 to 3, as in Mixtral's tokenizer; every text starts with <s>
+    256 bytes and 2,810 merges
+    [INST] [/INST]           the last two ids: ordinary tokens that are never split
+
+Every byte has an entry, so any text goes in and comes out again unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+VOCABULARY = 3072
+UNKNOWN, START, END, PAD = SPECIAL = ("<unk>", "<s>", "</s>", "<pad>")
+START_ID, END_ID, PAD_ID = (SPECIAL.index(token) for token in (START, END, PAD))
+TURNS = ("[INST]", "[/INST]")
+
+# Words with the space before them, numbers as a whole ("12" is one piece), line ends, punctuation.
+PIECES = r" ?[\p{L}\p{M}]+| ?\p{N}+|\n+| ?[^\s\p{L}\p{M}\p{N}]+|\s+"
+
+# The chat form of Mixtral: the user's turns between [INST] and [/INST], each answer closed by </s>.
+CHAT_TEMPLATE = (
+    "{{ bos_token }}"
+    "{% for message in messages %}"
+    "{% if message['role'] == 'user' and loop.index0 % 2 == 0 %}"
+    "{{ '[INST] ' + message['content'] + ' [/INST]' }}"
+    "{% elif message['role'] == 'assistant' and loop.index0 % 2 == 1 %}"
+    "{{ ' ' + message['content'] + eos_token }}"
+    "{% else %}"
+    "{{ raise_exception('the turns must be user, assistant, user, ...') }}"
+    "{% endif %}"
+    "{% endfor %}"
+)
+
+
+def train(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """The tokenizer learned from `texts`; the same texts give the same tokenizer.
+
+    Raises ValueError when the texts hold too few different words for 3,072 entries.
+    """
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PIECES), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY - len(TURNS),
+        special_tokens=list(SPECIAL),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(texts, trainer)
+    bpe.add_tokens([AddedToken(turn, normalized=False, special=False) for turn in TURNS])
+    if bpe.get_vocab_size() != VOCABULARY:
+        raise ValueError(f"{bpe.get_vocab_size()} entries instead of {VOCABULARY}: train on more text")
+    bpe.post_processor = processors.TemplateProcessing(
+        single=f"{START} $A", pair=f"{START} $A {START}:1 $B:1", special_tokens=[(START, START_ID)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        unk_token=UNKNOWN,
+        bos_token=START,
+        eos_token=END,
+        pad_token=PAD,
+        model_max_length=1024,
+        clean_up_tokenization_spaces=False,
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def save(tokenizer: PreTrainedTokenizerFast, folder: str | Path) -> None:
+    """Writes tokenizer.json and tokenizer_config.json, the chat template inside the latter."""
+    tokenizer.save_pretrained(str(folder), save_jinja_files=False)

@@ -1,0 +1,55 @@
+"""Stage 4: one story for each prompt, with a drawn first name and drawn opening words put into the model's answer.
+
+Reads metaprompt/data{NN}_{K}.json, data/allnames.txt and data/allstartings.txt. Writes data/{NN}_{K}.txt (a JSON
+string a line: the whole text) and data/prompt{NN}_{K}.txt (a JSON object for the same line: its recipe), with a
+manifest beside them. Ranges make many shards with a model loaded once; several copies of the same command, one for
+each GPU, share the work. A run that was killed goes on where it stopped.
+
+    python generate.py --data_idx 0 --sub_data_idx 0
+    python generate.py --data_idx 0-24 --sub_data_idx 0-99
+
+Next: data/filter_tinystories.py
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from babistories import cli
+from babistories.files import DataError
+from babistories.plans import NamesAndOpenings, prompt_file, story_plan
+from babistories.shards import Shard
+from babistories.work import Run
+
+PROMPTS_A_SHARD = 1000
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = cli.Parser(__doc__)
+    parser.add_argument("--data_idx", type=cli.indices, required=True, help="0 to 24, or a range such as 0-24")
+    parser.add_argument("--sub_data_idx", type=cli.indices, required=True, help="0 to 99, or a range such as 0-99")
+    parser.add_argument("--limit", type=cli.number(int, 1), default=None, metavar="N",
+                        help="make the first N stories of each shard; a later run without it makes the rest")
+    cli.add_generation_options(parser)
+    parser.add_argument("--metaprompt_dir", type=Path, default=cli.ROOT / "metaprompt",
+                        help="where the prompt files are (default: metaprompt/)")
+    args = parser.parse_args(argv)
+
+    folder = cli.output_folder(args)
+    shards = [Shard(folder, "stories", idx, sub) for idx in args.data_idx for sub in args.sub_data_idx]
+    paths = [prompt_file(args.metaprompt_dir, shard) for shard in shards]
+    if missing := [path for path in paths if not path.exists()]:
+        some = ", ".join(path.name for path in missing[:5]) + (", ..." if len(missing) > 5 else "")
+        raise DataError(f"{len(missing)} of {len(paths)} prompt files not found in {args.metaprompt_dir} ({some}): "
+                        "run metaprompt/split_data.py first")
+    lists = NamesAndOpenings.read(folder)
+    model = cli.Model.of(args)
+    plans = [
+        lambda shard=shard: story_plan(shard, args.metaprompt_dir, lists, args.limit, args.seed, model.fingerprint)
+        for shard in shards
+    ]
+    rows = len(plans) * min(args.limit or PROMPTS_A_SHARD, PROMPTS_A_SHARD)
+    return Run(plans, model.load, rows=rows, unit="story", facts=model.facts)()
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,41 @@
+"""Stage 2: ask the model for 100 first names, 20 times for each index.
+
+Writes data/names{idx}.txt, the answers one after another, and a manifest beside it. Ranges make many shards with a
+model loaded once; several copies of the same command, one for each GPU, share the work. A run that was killed goes
+on where it stopped.
+
+    python generate_names.py --idx 0-127
+
+Next: data/filter_name.py
+"""
+
+from collections.abc import Sequence
+
+from babistories import cli
+from babistories.plans import list_plan
+from babistories.prompts import NAMES_QUESTION
+from babistories.shards import Shard
+from babistories.work import Run
+
+ROUNDS = 20
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = cli.Parser(__doc__)
+    parser.add_argument("--idx", type=cli.indices, required=True, help="for example 0 or 0-127")
+    parser.add_argument("--prompt", default=NAMES_QUESTION, help="the question (default: %(default)s)")
+    parser.add_argument("--rounds", type=cli.number(int, 1), default=ROUNDS, help="answers an index (default 20)")
+    cli.add_generation_options(parser)
+    args = parser.parse_args(argv)
+
+    folder = cli.output_folder(args)
+    model = cli.Model.of(args)
+    shards = [Shard(folder, "names", idx) for idx in args.idx]
+    plans = [
+        lambda shard=shard: list_plan(shard, args.prompt, args.rounds, args.seed, model.fingerprint) for shard in shards
+    ]
+    return Run(plans, model.load, rows=args.rounds * len(plans), unit="answer", facts=model.facts)()
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,45 @@
+"""Stage 1: ask the model for 100 ways to open a children's story, 20 times for each index.
+
+Writes data/startings{idx}.txt, the answers one after another, and a manifest beside it. An index that ends in "p2"
+asks the second question. Ranges make many shards with a model loaded once; several copies of the same command, one
+for each GPU, share the work. A run that was killed goes on where it stopped.
+
+    python generate_starting.py --idx 0-127
+    python generate_starting.py --idx 0-127p2
+
+Next: data/filter_starting.py
+"""
+
+from collections.abc import Sequence
+
+from babistories import cli
+from babistories.plans import Plan, list_plan
+from babistories.prompts import OPENINGS_QUESTION, OPENINGS_QUESTION_P2
+from babistories.shards import Shard
+from babistories.work import Run
+
+ROUNDS = 20
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = cli.Parser(__doc__)
+    parser.add_argument("--idx", type=cli.list_indices, required=True, help="for example 0, 0p2, 0-127 or 0-127p2")
+    parser.add_argument("--prompt", default=None, help="the question (default: the first, for p2 the second)")
+    parser.add_argument("--rounds", type=cli.number(int, 1), default=ROUNDS, help="answers an index (default 20)")
+    cli.add_generation_options(parser)
+    args = parser.parse_args(argv)
+
+    folder = cli.output_folder(args)
+    model = cli.Model.of(args)
+
+    def plan(idx: int, question_number: int) -> Plan:
+        question = args.prompt or (OPENINGS_QUESTION_P2 if question_number else OPENINGS_QUESTION)
+        shard = Shard(folder, "startings", idx, question_number)
+        return list_plan(shard, question, args.rounds, args.seed, model.fingerprint)
+
+    plans = [lambda idx=idx: plan(*idx) for idx in args.idx]
+    return Run(plans, model.load, rows=args.rounds * len(plans), unit="answer", facts=model.facts)()
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,25 @@
+"""What several test files use."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def run_script(tmp_path):
+    """Runs one of the repo's scripts as its own process, from another working folder, as a user would."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+
+    def run(script: str, *options: object, status: int = 0, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-W", "error", ROOT / script, *map(str, options)]
+        done = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, timeout=timeout)
+        assert done.returncode == status, f"{script} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    return run
