@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ class Plan:
     of: int
     ask: Callable[[int], Ask]
     keep: Callable[[Ask, Completion], Record]
+    facts: Record = field(default_factory=dict)  # for the manifest only
 
 
 def list_plan(shard: Shard, question: str, rounds: int, seed: int, run: Record) -> Plan:
@@ -77,7 +78,9 @@ def story_plan(shard: Shard, metaprompt_dir: Path, lists: "NamesAndOpenings", li
     rows = len(records) if limit is None else min(limit, len(records))
     fingerprint = {"stage": shard.stage, "shard": shard.name, "seed": seed, "prompts": checksum(path),
                    "names": lists.names_hash, "startings": lists.openings_hash, **run}
-    return Plan(shard, fingerprint, rows, len(records), ask, keep)
+    composed = all(record.source == "composed" for record in records if not record.problem)
+    facts = {"prompt_source": "composed" if composed else "TinyStories"}  # which decides the corpus's licence
+    return Plan(shard, fingerprint, rows, len(records), ask, keep, facts)
 
 
 def prompt_file(metaprompt_dir: Path, shard: Shard) -> Path:

@@ -24,7 +24,14 @@ NAMES_QUESTION = (
     "Remember to only use simple names!"
 )
 
-CHAT_FORMS = ("inst", "template", "plain")
+FEATURES = {
+    "Dialogue": "the story should contain at least one dialogue",
+    "Twist": "something unexpected happens / there is a plot twist",
+    "BadEnding": "the story has a bad ending",
+    "MoralValue": "the story has a moral value",
+    "Foreshadowing": "the narrative uses foreshadowing or setup and payoff",
+    "Conflict": "the story has some form of conflict in it",
+}
 _NAME_DRAW, _OPENING_DRAW, _SEED_DRAW = 0, 1, 2
 
 
@@ -64,6 +71,33 @@ def with_name(prompt: str, name: str) -> str:
     return f"{body} Use {asked}.{rest}".lstrip()
 
 
+def tinystories_prompt(words: Sequence[str], features: Sequence[str], try_to: bool, possible_story: bool) -> str:
+    """A prompt as the TinyStories records word it, in its two forms (`try_to`) and with or without its last line.
+
+    `words` are a verb, a noun and an adjective; `features` are keys of FEATURES.
+
+    >>> prompt = tinystories_prompt(["hang", "foot", "cute"], ["Dialogue"], try_to=False, possible_story=True)
+    >>> prompt[113:193]
+    'The story should use the verb "hang", the noun "foot" and the adjective "cute". '
+    >>> prompt[193:]
+    'The story has the following features: the story should contain at least one dialogue. \
+Remember to only use simple words!\\n\\nPossible story:'
+    """
+    verb, noun, adjective = words
+    use = "In the story, try to at some point use" if try_to else "The story should use"
+    parts = [
+        (
+            "Write a short story (3-5 paragraphs) which only uses very simple words "
+            "that a 3 year old child would understand."
+        ),
+        f'{use} the verb "{verb}", the noun "{noun}" and the adjective "{adjective}".',
+    ]
+    if features:
+        parts.append(f"The story has the following features: {', '.join(FEATURES[feature] for feature in features)}.")
+    parts.append("Remember to only use simple words!")
+    return " ".join(parts) + "\n\nPossible story:" * possible_story
+
+
 @dataclass(frozen=True)
 class Record:
     """One prompt of TinyStories: what to ask for. `problem` says why a bad record cannot be used."""
@@ -71,6 +105,7 @@ class Record:
     prompt: str = ""
     words: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
+    source: str = ""  # "composed" for prompts of compose_data.py, the name of a model for those of TinyStories
     problem: str = ""
 
     @classmethod
@@ -94,7 +129,7 @@ class Record:
             "".join([prompt, *words, *features]).encode()
         except UnicodeEncodeError:
             return cls(problem="holds half a character (a lone surrogate)")
-        return cls(prompt, tuple(words), tuple(features))
+        return cls(prompt, tuple(words), tuple(features), str(value.get("source", "")))
 
 
 def read_json_list(path: Path, made_by: str) -> list[Any]:

@@ -147,7 +147,8 @@ class Run:
             self.failed += shard.failed
         else:
             engine = self.engine.describe() if self.engine else {}
-            shard.writer.finish({**engine, **self.facts, "seconds": round(seconds, 3), "made_in_last_run": shard.made})
+            facts = {**engine, **self.facts, **shard.plan.facts}
+            shard.writer.finish({**facts, "seconds": round(seconds, 3), "made_in_last_run": shard.made})
             self._say(f"{shard.plan.shard.text}: {shard.writer.rows} rows in {seconds:.1f} s")
         shard.writer.close()
         self.open.remove(shard)

@@ -245,7 +245,7 @@ def test_mixed_shards_are_refused_by_name(tmp_path):
         writer.add(record(0))
         writer.finish({})
         writer.close()
-    with pytest.raises(AnotherRun, match=r"00_1.txt and 00_0.txt are from different runs \(model is b, but 00_0.txt has"):
+    with pytest.raises(AnotherRun, match=r"00_1.txt and 00_0.txt are from different runs \(model is b, but 00_0.txt"):
         shards.refuse_mixed(both)
     shards.refuse_mixed(both, allow_mixed=True)
 
