@@ -1,0 +1,97 @@
+"""`python -m babistories.check`: what is complete, missing, damaged, edited or of another run."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from babistories.plans import NamesAndOpenings, list_plan, story_plan
+from babistories.shards import Shard
+from babistories.work import Run
+from tests.fakes import FakeEngine
+
+RUN = {"model": "fake", "revision": "1", "quantization": "none", "chat_form": "inst", "sampling": {}}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two complete story shards and a list shard in data/, and the prompts of three in the folder itself."""
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "allnames.txt").write_text("Bai\nZoë\n")
+    (data / "allstartings.txt").write_text("Once\nOnce upon\n")
+    tell = {"instruction": {"prompt:": "Tell it.", "words": ["go", "sun", "hot"]}}
+    values = [tell, {}, {"instruction": {"prompt:": "x"}}]
+    for number in range(3):
+        (tmp_path / f"data00_{number}.json").write_text(json.dumps(values))
+    lists = NamesAndOpenings.read(data)
+    shards = [Shard(data, "stories", 0, sub) for sub in (0, 1)]
+    plans = [lambda shard=shard: story_plan(shard, tmp_path, lists, None, 5, RUN) for shard in shards]
+    plans.append(lambda: list_plan(Shard(data, "names", 0), "q", 3, 5, RUN))
+    assert Run(plans, FakeEngine, rows=9, unit="row")() == 0
+    return tmp_path
+
+
+def run_check(folder, status):
+    command = [sys.executable, "-m", "babistories.check", "data", "--metaprompt_dir", "."]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == status and "Traceback" not in done.stderr, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_sound_folder(folder):
+    assert "missing         1 story shards: 00_2" in run_check(folder, 1)
+    (folder / "data00_2.json").unlink()
+    out = run_check(folder, 0)
+    assert "stories         2 complete, 0 in the making, 6 rows" in out and "all that is there is sound" in out
+
+
+def test_work_in_the_making_is_counted(folder):
+    (folder / "data" / "00_2.partial").write_text('{"fingerprint": {}}\n{"row": 0}\n')
+    assert "2 complete, 1 in the making, 7 rows" in run_check(folder, 1)
+
+
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(("name", "old", "new", "message"), [
+    ("00_0.txt", "Bär", "Bar", "checksum differs"),
+    ("prompt00_1.txt", "Once", "Twice", "checksum differs"),
+    ("names0.txt", "Bär", "Bar", "checksum differs"),
+    ("00_0.manifest.json", '"rows": 3', '"rows": 2', "holds 3 rows, its manifest says 2"),
+    ("00_0.manifest.json", '"shard": "00_0"', '"shard": "00_7"', "was made as 00_7"),
+    ("00_0.manifest.json", '"seed": 5', '"seed": 6', "is not what the recipe draws"),
+    ("00_0.manifest.json", '"model": "fake"', '"model": "other"', "are from different runs"),
+    ("00_0.manifest.json", '"row": 1', '"row": "one"', "was edited"),
+    ("00_0.manifest.json", "{", "", "is not JSON"),
+    ("allnames.txt", "Bai", "Kai", "was made with another allnames.txt"),
+])
+def test_an_edited_file_is_noticed(folder, name, old, new, message):
+    edit(folder / "data" / name, old, new)
+    assert message in run_check(folder, 1)
+
+
+def test_an_edited_prompt_file_is_noticed(folder):
+    edit(folder / "data00_1.json", "Tell it.", "Tell me.")
+    assert "01.txt" not in (out := run_check(folder, 1)) and "00_1.txt was made with another data00_1.json" in out
+
+
+def test_a_text_edited_together_with_its_checksum_is_noticed(folder):
+    import hashlib
+
+    text = folder / "data" / "00_0.txt"
+    before = hashlib.sha256(text.read_bytes()).hexdigest()
+    edit(text, "Tell it.", "Sell it.")
+    edit(folder / "data" / "00_0.manifest.json", before, hashlib.sha256(text.read_bytes()).hexdigest())
+    assert "does not begin with its prompt and opening" in run_check(folder, 1)
+
+
+def test_lost_and_foreign_files_are_named(folder):
+    (folder / "data" / "00_0.txt").unlink()
+    (folder / "data" / "00_1.manifest.json").unlink()
+    out = run_check(folder, 1)
+    assert "00_0.txt is missing, its manifest is there" in out and "00_1.txt has no manifest" in out
