@@ -23,3 +23,15 @@ clean:
 	rm -rf demo build *.egg-info
 
 .PHONY: demo test clean
+
+# make torture    every fault test in full (more than 500 kills, about 20 minutes); its figures go to docs/RELIABILITY.md
+# make audit      known vulnerabilities of everything installed; fails too where a package could not be looked up
+
+torture: .venv/installed
+	TORTURE=1 $(BIN)/python -m pytest tests/faults -o timeout=3600
+
+audit: .venv/installed
+	$(BIN)/pip install --quiet pip-audit -c constraints.txt
+	$(BIN)/pip-audit --strict --no-deps --disable-pip -r constraints.txt
+
+.PHONY: torture audit

@@ -35,9 +35,9 @@ def main(argv: list[str] | None = None) -> int:
     model = ["--model", MODEL, "--out_dir", DATA, *options]
     started = time.monotonic()
 
-    stage("Stage 1: ways to open a story", "generate_starting.py", "--idx", "0-1", "--rounds", 8, *model)
-    stage("Stage 1: the second question", "generate_starting.py", "--idx", "0-1p2", "--rounds", 8, *model)
-    stage("Stage 2: first names", "generate_names.py", "--idx", "0-1", "--rounds", 8, *model)
+    stage("Stage 1: ways to open a story", "generate_starting.py", "--idx", "0-1", "--rounds", 6, *model)
+    stage("Stage 1: the second question", "generate_starting.py", "--idx", "0-1p2", "--rounds", 6, *model)
+    stage("Stage 2: first names", "generate_names.py", "--idx", "0-1", "--rounds", 6, *model)
     stage("The lists", "data/filter_starting.py", "--data_dir", DATA)
     stage("The lists", "data/filter_name.py", "--data_dir", DATA)
     compose = ["--metaprompt_dir", METAPROMPT, "--count", 1000]

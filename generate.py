@@ -11,20 +11,20 @@ each GPU, share the work. A run that was killed goes on where it stopped.
 Next: data/filter_tinystories.py
 """
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from babistories import cli
 from babistories.files import DataError
-from babistories.plans import NamesAndOpenings, prompt_file, story_plan
+from babistories.plans import NamesAndOpenings, Plan, prompt_file, story_plan
 from babistories.shards import Shard
 from babistories.work import Run
 
 PROMPTS_A_SHARD = 1000
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = cli.Parser(__doc__)
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data_idx", type=cli.indices, required=True, help="0 to 24, or a range such as 0-24")
     parser.add_argument("--sub_data_idx", type=cli.indices, required=True, help="0 to 99, or a range such as 0-99")
     parser.add_argument("--limit", type=cli.number(int, 1), default=None, metavar="N",
@@ -32,8 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli.add_generation_options(parser)
     parser.add_argument("--metaprompt_dir", type=Path, default=cli.ROOT / "metaprompt",
                         help="where the prompt files are (default: metaprompt/)")
-    args = parser.parse_args(argv)
 
+
+def run(args: argparse.Namespace) -> Run:
+    """What the options ask for: which shards, what each is made of, and with which model."""
     folder = cli.output_folder(args)
     shards = [Shard(folder, "stories", idx, sub) for idx in args.data_idx for sub in args.sub_data_idx]
     paths = [prompt_file(args.metaprompt_dir, shard) for shard in shards]
@@ -43,12 +45,18 @@ def main(argv: Sequence[str] | None = None) -> int:
                         "run metaprompt/split_data.py first")
     lists = NamesAndOpenings.read(folder)
     model = cli.Model.of(args)
-    plans = [
-        lambda shard=shard: story_plan(shard, args.metaprompt_dir, lists, args.limit, args.seed, model.fingerprint)
-        for shard in shards
-    ]
-    rows = len(plans) * min(args.limit or PROMPTS_A_SHARD, PROMPTS_A_SHARD)
-    return Run(plans, model.load, rows=rows, unit="story", facts=model.facts)()
+
+    def plan(shard: Shard) -> Plan:
+        return story_plan(shard, args.metaprompt_dir, lists, args.limit, args.seed, model.fingerprint)
+
+    rows = len(shards) * min(args.limit or PROMPTS_A_SHARD, PROMPTS_A_SHARD)
+    return Run(shards, plan, model.load, rows, "story", model.facts)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = cli.Parser(__doc__)
+    add_options(parser)
+    return run(parser.parse_args(argv))()
 
 
 if __name__ == "__main__":

@@ -9,10 +9,11 @@ on where it stopped.
 Next: data/filter_name.py
 """
 
+import argparse
 from collections.abc import Sequence
 
 from babistories import cli
-from babistories.plans import list_plan
+from babistories.plans import Plan, list_plan
 from babistories.prompts import NAMES_QUESTION
 from babistories.shards import Shard
 from babistories.work import Run
@@ -20,21 +21,29 @@ from babistories.work import Run
 ROUNDS = 20
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = cli.Parser(__doc__)
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--idx", type=cli.indices, required=True, help="for example 0 or 0-127")
     parser.add_argument("--prompt", default=NAMES_QUESTION, help="the question (default: %(default)s)")
     parser.add_argument("--rounds", type=cli.number(int, 1), default=ROUNDS, help="answers an index (default 20)")
     cli.add_generation_options(parser)
-    args = parser.parse_args(argv)
 
+
+def run(args: argparse.Namespace) -> Run:
+    """What the options ask for: which shards, what each is made of, and with which model."""
     folder = cli.output_folder(args)
     model = cli.Model.of(args)
+
+    def plan(shard: Shard) -> Plan:
+        return list_plan(shard, args.prompt, args.rounds, args.seed, model.fingerprint)
+
     shards = [Shard(folder, "names", idx) for idx in args.idx]
-    plans = [
-        lambda shard=shard: list_plan(shard, args.prompt, args.rounds, args.seed, model.fingerprint) for shard in shards
-    ]
-    return Run(plans, model.load, rows=args.rounds * len(plans), unit="answer", facts=model.facts)()
+    return Run(shards, plan, model.load, args.rounds * len(shards), "answer", model.facts)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = cli.Parser(__doc__)
+    add_options(parser)
+    return run(parser.parse_args(argv))()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ for each GPU, share the work. A run that was killed goes on where it stopped.
 Next: data/filter_starting.py
 """
 
+import argparse
 from collections.abc import Sequence
 
 from babistories import cli
@@ -21,24 +22,30 @@ from babistories.work import Run
 ROUNDS = 20
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = cli.Parser(__doc__)
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--idx", type=cli.list_indices, required=True, help="for example 0, 0p2, 0-127 or 0-127p2")
     parser.add_argument("--prompt", default=None, help="the question (default: the first, for p2 the second)")
     parser.add_argument("--rounds", type=cli.number(int, 1), default=ROUNDS, help="answers an index (default 20)")
     cli.add_generation_options(parser)
-    args = parser.parse_args(argv)
 
+
+def run(args: argparse.Namespace) -> Run:
+    """What the options ask for: which shards, what each is made of, and with which model."""
     folder = cli.output_folder(args)
     model = cli.Model.of(args)
 
-    def plan(idx: int, question_number: int) -> Plan:
-        question = args.prompt or (OPENINGS_QUESTION_P2 if question_number else OPENINGS_QUESTION)
-        shard = Shard(folder, "startings", idx, question_number)
+    def plan(shard: Shard) -> Plan:
+        question = args.prompt or (OPENINGS_QUESTION_P2 if shard.sub_data_idx else OPENINGS_QUESTION)
         return list_plan(shard, question, args.rounds, args.seed, model.fingerprint)
 
-    plans = [lambda idx=idx: plan(*idx) for idx in args.idx]
-    return Run(plans, model.load, rows=args.rounds * len(plans), unit="answer", facts=model.facts)()
+    shards = [Shard(folder, "startings", idx, question_number) for idx, question_number in args.idx]
+    return Run(shards, plan, model.load, args.rounds * len(shards), "answer", model.facts)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = cli.Parser(__doc__)
+    add_options(parser)
+    return run(parser.parse_args(argv))()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from babistories.cutting import Cutter, Family
-from babistories.text import broken, english, loops, repaired, unfinished
+from babistories.text import broken, english, loops, one_line, repaired, unfinished
 
 MIN_CHARACTERS = 100  # the stories of the published corpus have about 890
 
@@ -32,32 +32,28 @@ class Cleaned(NamedTuple):
 
 @dataclass(frozen=True)
 class Reject:
-    """A kind of unusable story: `test(text, words, finish)` is true of it."""
+    """A kind of unusable story: `test(text, finish)` is true of it."""
 
     name: str
     reason: str
-    test: Callable[[str, list[str], str | None], object]
+    test: Callable[[str, str | None], object]
     examples: str
 
 
 _WRITING = re.compile(
     r"[^.!?]*\b(?:stor(?:y|ies)|words?|vocabulary|sentences?|paragraphs?|prompt|readers?|moral|characters?|verbs?|"
-    r"nouns?|adjectives?|dialogues?|twist|conflict|features?|language|simple|year[- ]olds?|parents|teachers)\b",
-    re.IGNORECASE,
+    r"nouns?|adjectives?|dialogues?|twist|conflict|features?|language|simple|year[- ]olds?|parents|teachers)\b"
 )
-_TALE = r"(?:story|tale)"
 
 CUTS = (
     Family(
         "moral", "a moral is stated after the story",
-        r"(?:and\s+)?(?:so,?\s+)?(?:the\s+|a\s+|our\s+)?morale?s?(?:\s+(?:lesson|value|message)s?)?[*_]*"
-        r"(?:\s*[:–—-]|\s+(?:of|is|here)\b)|(?:and\s+)?so,?\s+the\s+moral\b|"
-        rf"(?:the\s+)?lessons?\s+(?:of\s+(?:the|this|our)\s+{_TALE}|learned\s*:)|"
-        rf"(?:this|the|our)\s+{_TALE}\s+(?:teaches|tells|shows|reminds)\s+(?:us|you|children|kids)\b",
+        r"morale?s?(?:\s+(?:lesson|value|message)s?)?[*_]*(?:\s*[:–—-]|\s+(?:of|is|was|here)\b)|"
+        r"lessons?\s+(?:of\s+(?:the|this|our)\s+(?:story|tale)|learned\s*:)",
         """
         >>> cut("Tom shared his ball. Moral of the story: sharing is fun.")
         ('Tom shared his ball.', 'moral')
-        >>> cut("Tom shared his ball. So the moral is to share.")
+        >>> cut("Tom shared his ball. So the moral was to share.")
         ('Tom shared his ball.', 'moral')
         >>> cut("Tom shared his ball.\\n\\n**The moral:** Share!")
         ('Tom shared his ball.', 'moral')
@@ -67,8 +63,7 @@ CUTS = (
     ),
     Family(
         "the_end", '"The end." where the story ends',
-        rf"(?:(?<=\n)[\"“])?(?:the\s+end(?:\s+of\s+(?:the|our|this|my)\s+{_TALE})?|end\s+of\s+(?:the\s+)?story)\b"
-        r"[^\w\n]*",
+        r"(?:(?<=\n)[\"“](?:the\s+)?)?end(?:\s+of\s+(?:the|our|this|my)\s+(?:story|tale))?\b[^\w\n]*",
         """
         >>> cut("They all slept well. The end.")
         ('They all slept well.', 'the_end')
@@ -84,7 +79,7 @@ CUTS = (
     Family(
         "note_to", "a note to whoever reads the story aloud",
         r"(?<=[(\[])notes?\b|notes?\s+(?:to|for|from|on)\s+(?:the\s+|all\s+)?(?:parents?|readers?|teachers?|adults?|"
-        rf"caregivers?|educators?|grown-?ups?|{_TALE}|authors?|writers?|editors?|users?)\b|disclaimer\s*:|"
+        r"caregivers?|educators?|grown-?ups?|story|authors?|writers?|editors?|users?)\b|disclaimer\s*:|"
         r"(?:author|writer|editor|parent|teacher|translator)(?:s|['’]s|s['’])?\s+notes?\b",
         """
         >>> cut("They hugged. (Note to parents: talk about sharing.)")
@@ -95,8 +90,7 @@ CUTS = (
     ),
     Family(
         "note", "a note about the text",
-        r"(?:please\s+|side\s+|foot|important\s+|quick\s+|final\s+)?(?:notes?[*_]*\s*:|note\s+that\b)|"
-        r"(?:p\.\s?s\.?|explanation)[*_]*\s*:",
+        r"(?:side\s+|foot|important\s+|quick\s+|final\s+)?(?:notes?[*_]*\s*:|note\s+that\b)",
         """
         >>> cut("They hugged. Note: This story only uses simple words.")
         ('They hugged.', 'note')
@@ -107,37 +101,38 @@ CUTS = (
     ),
     Family(
         "outline", "an outline or a list of words",
-        r"(?:\d+[.)]\s*)?(?:(?:the|story|main|simple|new|difficult|key|used|required|list(?:\s+of)?|plot|bad|sad|"
-        r"happy|unhappy|good)\s+){0,4}(?:characters?|settings?|plot|twist|conflict|dialogues?|endings?|themes?|"
-        r"keywords?|words?|vocabulary|verbs?|nouns?|adjectives?|features?|foreshadowing|word\s+count|reading\s+level)"
+        r"(?:(?:story|main|simple|new|difficult|key|used|required|list(?:\s+of)?|plot|bad|sad|happy|unhappy|good)\s+)*+"
+        r"(?:characters?|settings?|plot|twist|conflict|dialogues?|endings?|themes?|keywords?|words?|vocabulary|verbs?|"
+        r"nouns?|adjectives?|features?|foreshadowing|word\s+count|reading\s+level|moral\s+values?)"
         r"(?:\s+(?:used|included|in|from)\b[^.!?:]*)?[*_]*\s*:",
         """
         >>> cut("She waved goodbye.\\n\\nCharacters: Mia, the fox")
         ('She waved goodbye.', 'outline')
         >>> cut("She waved goodbye. List of simple words used: fox, run, red")
         ('She waved goodbye.', 'outline')
-        >>> cut("She waved goodbye.\\n- **Plot twist:** the fox was kind")
+        >>> cut("She waved goodbye.\\n- **Bad ending:** the fox ran away")
         ('She waved goodbye.', 'outline')
         >>> cut('His words were kind. "Yes. Words: they can hurt," he said. He had new words: please and thanks.')
         ('His words were kind. "Yes. Words: they can hurt," he said. He had new words: please and thanks.', None)
         """,
+        colon=True,
     ),
     Family(
         "label", "a section after the story: questions, activities, a title",
-        r"[>*_•–—\d.)-]*+\s*(?:(?:discussion|comprehension|follow-?up|some|three|story|the)\s+){0,3}"
-        r"(?:summary|title|genre|resolution|climax|questions?|activit(?:y|ies)|glossary|definitions?|translations?|"
-        r"tags|age\s+group|introduction|conclusion|set-?up|payoff|key\s+points?)[^.!?:\n]{0,40}:",
+        r"(?:(?:discussion|comprehension|follow-?up|some|three|story)\s+)*+(?:summary|title|genre|resolution|climax|"
+        r"questions?|activit(?:y|ies)|glossary|definitions?|translations?|tags|age\s+group|introduction|conclusion|"
+        r"set-?up|payoff|key\s+points?|explanation|p\.\s?s\.)[^.!?:\n]{0,40}:",
         """
         >>> cut("They ate.\\n\\nQuestions for children:\\n1. Who ate?")
         ('They ate.', 'label')
         >>> cut("The owl spoke. Question: who ate it? Nobody knew.")
         ('The owl spoke. Question: who ate it? Nobody knew.', None)
         """,
-        inline=False,
+        inline=False, colon=True,
     ),
     Family(
         "heading", "a Markdown heading",
-        r"\#{1,6}\s*\w|\*\*[^*\n]{1,80}\*\*\s*(?=\n|\Z)",
+        r"\#{1,6}\s*\w",
         """
         >>> cut("They slept.\\n\\n## A new story\\n\\nOnce upon a time")
         ('They slept.', 'heading')
@@ -146,35 +141,44 @@ CUTS = (
     ),
     Family(
         "separator", "a line drawn under the story",
-        r"[-=_*~#](?:\s*[-=_*~#])+\s*",
+        r"(?<=[*_=~•–—-])\Z",
         """
         >>> cut("They slept.\\n\\n---")
         ('They slept.', 'separator')
+        >>> cut("They slept.\\n\\n---\\n\\nThe end.")
+        ('They slept.', 'the_end')
         >>> cut("They slept.\\n\\n***\\n\\nThe next day it rained.")
         ('They slept.\\n\\n***\\n\\nThe next day it rained.', None)
         """,
-        inline=False, last=True,
     ),
     Family(
-        "turn", "an invented next turn, or the prompt again",
+        "turn", "an invented next turn",
         r"(?:user|human|assistant|instructions?|prompt|response|answer|input|output|task|example|(?:(?:possible|another|"
-        r"new|revised|second|next|simplified)\s+)?(?:story|version))\s*\d*[*_]*\s*:|/?INST\]|</?s>|<\||"
-        r"(?:now,?\s+)?(?:please\s+)?(?:write|create|tell)\s+(?:me\s+)?(?:a|another)\s+(?:short\s+|new\s+|simple\s+)*"
-        rf"{_TALE}\s*(?:\(|which|that|about|with|using)|remember\s+to\s+only\s+use\s+simple|"
-        r"the\s+story\s+(?:should\s+(?:use|contain)|has\s+the\s+following)",
+        r"new|revised|second|next|simplified)\s+)?(?:story|version))\s*\d*[*_]*\s*:",
         """
         >>> cut("They slept.\\n\\nUser 1: Nice! Now one about a fox")
         ('They slept.', 'turn')
+        """,
+        colon=True,
+    ),
+    Family(
+        "prompt", "the prompt again, or its markers",
+        r"/?inst\]|</?s>|<\||write\s+(?:me\s+)?(?:a|another)\s+(?:short\s+|new\s+|simple\s+)*(?:story|tale)\b|"
+        r"remember\s+to\s+only\s+use\s+simple|story\s+(?:should\s+(?:use|contain)|has\s+the\s+following)",
+        """
         >>> cut("They slept. Write a short story (3-5 paragraphs) which only uses very simple words")
-        ('They slept.', 'turn')
+        ('They slept.', 'prompt')
+        >>> cut("They slept.\\n[INST] Another! [/INST] Once upon a time")
+        ('They slept.', 'prompt')
         """,
     ),
     Family(
         "remark", "the model speaks about its story",
-        rf"i\s+hope\s+(?:you|this|that)\b[^.!?]*\b(?:{_TALE}|helps?)\b|let\s+me\s+know\s+(?:if|what|how)\s+you\b|"
-        rf"(?:this|the)\s+(?:short\s+|simple\s+)*{_TALE}\s+(?:uses|contains|includes|features|demonstrates|"
-        r"incorporates|only\s+uses|is\s+(?:suitable|meant|written|intended|appropriate|designed)\s+(?:for|to|with)|"
-        r"was\s+(?:written|generated|created)\s+(?:for|with|by|using)|has\s+(?:a\s+(?:moral|twist|bad|happy)|\d))",
+        r"i\s+hope\s+(?:you|this|that)\b[^.!?]*\b(?:story|tale|helps?)\b|let\s+me\s+know\s+(?:if|what|how)\s+you\b|"
+        r"(?:short\s+|simple\s+)*(?:story|tale)\s+(?:uses|contains|includes|features|demonstrates|incorporates|only\s+"
+        r"uses|(?:teaches|tells|shows|reminds)\s+(?:us|you|children|kids)|was\s+(?:written|generated)\s+(?:for|with|using)|"
+        r"is\s+(?:suitable|meant|written|intended|appropriate|designed)\s+(?:for|to|with)|"
+        r"has\s+(?:a\s+(?:moral|twist|bad|happy)|\d))",
         """
         >>> cut("They slept. I hope you enjoyed this little story!")
         ('They slept.', 'remark')
@@ -186,52 +190,56 @@ CUTS = (
     ),
     Family(
         "assistant", "an assistant speaks, or refuses to: no story comes before that",
-        r"(?:sure|certainly|of\s+course|okay|absolutely)\b[,!.:]*\s+(?:here(?:['’]s|\s+is|\s+are)\b|i(?:\s+can|['’]d)\b)"
-        rf"|here(?:['’]s|\s+is)\s+(?:a|an|the|your|my)\s+(?:short\s+|simple\s+|possible\s+|new\s+)*(?:{_TALE}|version)"
-        r"\b|(?:as|i\s*['’a]m(?:\s+just)?)\s+an?\s+(?:ai|artificial\s+intelligence|(?:large\s+)?language\s+model)\b|"
-        r"(?:i\s*['’a]m\s+|we\s+are\s+)?(?:(?:really\s+|so\s+)?sorry,?\s+(?:but\s+)?)?(?:i\s+|we\s+)?"
-        r"(?:can(?:not|['’]t|\s+not)|(?:am\s+)?unable\s+to|won['’]t)\s+"
+        r"(?:sure|certainly|of\s+course|okay|absolutely)\b[,!.:]*\s+(?:here(?:['’]s|\s+is|\s+are)\b|i(?:\s+can|['’]d)\b)|"
+        r"here(?:['’]s|\s+is)\s+(?:a|an|the|your|my)\s+(?:short\s+|simple\s+|possible\s+|new\s+)*(?:story|tale|version)"
+        r"(?:\s+(?:using|that\s+uses|for\s+you|with\s+the\s+words?)\b|[^.!?:]*:)|"
+        r"(?:as|i['’]m|i\s+am)\s+(?:just\s+)?an?\s+(?:ai|artificial\s+intelligence|(?:large\s+)?language\s+model)\b|"
+        r"(?:i|we|sorry|unfortunately)\b[^.!?]{0,30}\b(?:can(?:not|['’]t|\s+not)|unable\s+to|won['’]t)\s+"
         r"(?:write|create|fulfill?|generate|provide|produce|assist|complete|comply)\b",
         """
         >>> clean("Sure, here is a story: Once upon a time there was a cat.")
         (None, 'assistant')
         >>> clean("Once upon a time there was a cat. As an AI, I cannot write about that.")
         (None, 'assistant')
-        >>> clean('"Oh! Sure, here is your ball," said Tom.')
+        >>> clean("Here is a story about a duck. Sure! " + '"Sure, here is your ball," said Tom.')
         (None, 'too_short')
         """,
         refuse=True,
     ),
 )  # fmt: skip
 
-_MARKUP = re.compile(r"[\\*#<>%^/@\[\]{}+()|`_]")
+_MARKUP = b"\\*#<>%^/@[]{}+()|`_"
 _ENTITY = re.compile(r"&#?\w+;")
 
 
 def _markup(text: str) -> bool:
-    return bool(
-        _MARKUP.search(text) or "http" in text or "www." in text or "==" in text or "---" in text
-        or ("&" in text and _ENTITY.search(text))
-    )  # fmt: skip
+    data = text.encode()
+    return (
+        len(data.translate(None, _MARKUP)) != len(data)  # the fastest way to ask for any of some characters
+        or "http" in text
+        or "---" in text
+        or ("==" in text)
+        or ("&" in text and _ENTITY.search(text) is not None)
+    )
 
 
 REJECTS = (
     Reject(
-        "empty", "nothing is left", lambda text, words, finish: not words,
+        "empty", "nothing is left", lambda text, finish: not text,
         """
         >>> clean("\\n\\nThe end.")
         (None, 'empty')
         """,
     ),
     Reject(
-        "broken", "characters that mean nothing and cannot be repaired", lambda text, words, finish: broken(text),
+        "broken", "characters that mean nothing and cannot be repaired", lambda text, finish: broken(text),
         """
         >>> clean("Tom saw a b\\ufffdg dog.")
         (None, 'broken')
         """,
     ),
     Reject(
-        "markup", "markup or web text", lambda text, words, finish: _markup(text),
+        "markup", "markup or web text", lambda text, finish: _markup(text),
         """
         >>> [clean(text)[1] for text in ("Tom *sighed*.", "See http:x", "Salt &amp; milk.", "Tom (a boy) ran.")]
         ['markup', 'markup', 'markup', 'markup']
@@ -239,7 +247,7 @@ REJECTS = (
     ),
     Reject(
         "truncated", "breaks off inside a sentence",
-        lambda text, words, finish: finish != "stop" and unfinished(text),
+        lambda text, finish: finish != "stop" and unfinished(text),
         """
         >>> clean("Tom saw a dog. The dog ran to", finish="length")
         (None, 'truncated')
@@ -247,23 +255,24 @@ REJECTS = (
     ),
     Reject(
         "too_short", f"shorter than {MIN_CHARACTERS} characters",
-        lambda text, words, finish: len(text) < MIN_CHARACTERS,
+        lambda text, finish: len(text) < MIN_CHARACTERS,
         """
         >>> clean("Once there was a cat.\\n\\nThe end.")
         (None, 'too_short')
         """,
     ),
     Reject(
-        "repetition", "goes round in a loop", lambda text, words, finish: loops(words),
+        "repetition", "goes round in a loop", lambda text, finish: loops(text),
         """
         >>> clean("One day Tom went out to play. " + "He ran up and down. " * 6)
         (None, 'repetition')
         """,
     ),
     Reject(
-        "not_english", "not English", lambda text, words, finish: not english(text, words),
+        "not_english", "not English", lambda text, finish: not english(text),
         """
-        >>> clean("Es war einmal ein kleiner Hund, der lief jeden Morgen in den Wald. Dort suchte er einen Ball.")
+        >>> text = "Der Hund lief in den Wald. Dort suchte er seinen Ball. Aber er fand nur einen Hut."
+        >>> clean(text + " Da weinte er sehr lange.")
         (None, 'not_english')
         """,
     ),
@@ -279,21 +288,22 @@ def cut(text: str) -> tuple[str, str | None]:
     return _CUTTER.cut(text)[:2]
 
 
-def examine(raw: str, finish: str | None = None, keep_paragraphs: bool = False) -> Cleaned:
+def examine(raw: str, finish: str | None = None, keep_paragraphs: bool = False, opening: str | None = None) -> Cleaned:
     """Clean a story and say what was done.
 
     raw: the text, beginning with the story. finish: "stop" if the model ended it, "length" if the token limit did,
-    None where that is not known. keep_paragraphs: keep line breaks instead of making one space of them.
+    None where that is not known. keep_paragraphs: keep line breaks instead of making one space of them. opening: the
+    words that the model was given to begin with; whatever they are, nothing is cut there.
     Any string will do; nothing is raised.
 
     >>> examine("Tom ran home. He hugged his mum and ate. The end.", "stop")[1:4]
     ('too_short', 'the_end', 'The end.')
     """
     whole = repaired(raw).strip()
-    text, rule, reason = _CUTTER.cut(whole)
-    words = text.split()
-    line = " ".join(words)
-    reason = reason or next((reject.name for reject in REJECTS if reject.test(line, words, finish)), None)
+    given = len(opening) if opening and whole.startswith(opening) else 0
+    text, rule, reason = _CUTTER.cut(whole, given)
+    line = one_line(text)
+    reason = reason or next((reject.name for reject in REJECTS if reject.test(line, finish)), None)
     story = None if reason else _paragraphs(text) if keep_paragraphs else line
     return Cleaned(story, reason, rule or reason, whole[len(text) :].strip(), line)
 

@@ -21,8 +21,8 @@ _MAX_INDICES = 100_000
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line. The help begins with the script's docstring."""
 
-    def __init__(self, description: str | None):
-        super().__init__(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    def __init__(self, description: str | None, **options: Any):
+        super().__init__(description=description, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
@@ -121,30 +121,44 @@ class Model:
         facts = {"notice": files.notice} if files.notice else {}
 
         def load() -> engines.Engine:
-            return engines.load(files, args.quantization, chat_form, sampling, args.max_batch_size, args.device)
+            device = None if args.device == "auto" else args.device
+            return engines.load(files, args.quantization, chat_form, sampling, args.max_batch_size, device)
 
         return cls(fingerprint, facts, load)
 
 
 def run(main: Callable[[Sequence[str] | None], int | None]) -> NoReturn:
     """Run a script's main and end the process: mendable errors in one line, Ctrl-C and SIGTERM cleanly."""
-    signal.signal(signal.SIGTERM, _stop)
+    # A shell ignores Ctrl-C for what it starts with "&": that stays so.
+    signals = [one for one in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(one) is not signal.SIG_IGN]
+
+    def stop(*_: object) -> NoReturn:
+        as_before()
+        raise KeyboardInterrupt
+
+    def as_before() -> None:  # a second signal ends the process at once: files are as safe as they are from SIGKILL
+        for one in signals:
+            signal.signal(one, signal.SIG_DFL)
+
+    for one in signals:
+        signal.signal(one, stop)
     try:
         status = main(None) or 0
     except DataError as error:
-        print(f"error: {error}", file=sys.stderr)
-        status = 1
+        status = _fail(str(error))
     except OSError as error:  # a full disk, a folder that disappeared: named by the operating system
-        print(f"error: {error.filename or 'file'}: {error.strerror or error}", file=sys.stderr)
-        status = 1
+        status = _fail(f"{error.filename or 'file'}: {error.strerror or error}")
     except KeyboardInterrupt:
         print("stopped: what is finished is kept, the same command goes on", file=sys.stderr)
         status = 130
+    finally:
+        as_before()
     sys.exit(status)
 
 
-def _stop(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
+def _fail(message: str) -> int:
+    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)
+    return 1
 
 
 def data_dir_parser(description: str | None, script: str) -> Parser:

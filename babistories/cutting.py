@@ -1,11 +1,11 @@
 """Where text that is no story begins: families of patterns at line and sentence starts, and the search for them.
 
 `cleaning` holds the table of the families. This module only knows where they may stand: at the start of a line, or
-of a sentence that is not inside quotation marks, after any list markers, stars and brackets.
+of a sentence that is not inside quotation marks, after list markers, stars, brackets, and words like "and so the".
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -15,12 +15,13 @@ class Family:
 
     name: str
     reason: str
-    pattern: str  # of a regular expression without named groups; case does not matter
+    pattern: str  # a regular expression in lower case, without named groups
     examples: str  # doctests
     inline: bool = True
     last: bool = False  # only where nothing comes after it but the end of its line or another cut
     about: re.Pattern[str] | None = None  # only where what follows begins with this
     refuse: bool = False  # what comes before it is no story either: nothing is cut, the whole is refused
+    colon: bool = False  # ends in a colon: most stories hold none and need not be searched for it
 
 
 @dataclass(frozen=True)
@@ -32,50 +33,80 @@ class Found:
     refused: str | None
 
 
+# What may stand before a pattern.
+_BEFORE = r"[>*_=~(\[•–—\s-]*+(?:\d+[.)]\s*)?+[*_(]*+(?:(?:and|so|now|the|a|our|this|please)\b[,\s]+)*+"
+# The end of a sentence or line. Begins with a set of characters, so that the search passes over the rest quickly.
+_BOUNDARY = r"[.!?…\n](?:(?<=\S\n)|(?<!\n)[\"'”’)\]*_~]*+\s)\s*+"
+
+
 class Cutter:
     """Finds where text of the given families begins."""
 
     def __init__(self, families: Sequence[Family]):
-        self._families = {family.name: family for family in families}
+        self._patterns = [(family, re.compile(family.pattern)) for family in families]
+        self._search_all = _search(families)
+        self._search_without_colon = _search([family for family in families if not family.colon])
 
-        def any_of(inline: bool) -> str:
-            return "|".join(f"(?P<{f.name}>{f.pattern})" for f in families if f.inline is inline)
+    def find(self, text: str, first: int) -> tuple[Found, bool]:
+        """The earliest cut of a text (which does not begin with a blank), and whether that text has other places.
 
-        body = rf"(?P<at>)(?:[>*_#~(\[•–—\s-]*+(?:{any_of(inline=True)})|{any_of(inline=False)})"
-        self._at_start = re.compile(body, re.IGNORECASE)
-        # The start of a line, or what ends the sentence before. Most stories have no such place: one fast search.
-        self._later = re.compile(r"[.!?…\n](?:(?<=\S\n)|[\"'”’)\]*_~]*+\s)\s*+" + body, re.IGNORECASE)
-
-    def find(self, text: str) -> Found:
-        """The earliest cut of a text (which does not begin with a blank)."""
-        places = []
-        place = self._at_start.match(text) or self._later.search(text)
-        while place:
-            places.append(place)
-            place = self._later.search(text, place.start("at") + 1)
+        first: what begins before this place is not looked at.
+        """
+        lower = text.lower()
+        if len(lower) != len(text):  # one letter of Unicode becomes two
+            lower = text.replace("İ", "i").lower()
+        places = (self._search_all if ":" in lower else self._search_without_colon)(lower)
         cut_at, rule, refused = len(text), None, None
-        for place in reversed(places):  # from the end, because some things are cut only if nothing follows them
-            family, at, end = self._families[place.lastgroup or ""], place.start("at"), place.end()
-            line_start = place.start() == at or "\n" in text[place.start() : at]
-            if not line_start and (not family.inline or _in_quotes(text, at)):
+        for before, at, start in reversed(places):  # from the end: some things are cut only if nothing follows them
+            if at < first:
+                break
+            line_start = before == at or "\n" in text[before:at]
+            if not line_start and _in_quotes(text, at):
                 continue
-            if family.refuse:
-                refused = family.name
-            elif (not family.last or cut_at <= end or text[end] == "\n") and (
-                family.about is None or family.about.match(text, end)
-            ):
-                cut_at, rule, refused = at, family.name, None
-        return Found(cut_at, rule, refused)
+            for family, pattern in self._patterns:
+                match = pattern.match(lower, start)
+                if not match or not (line_start or family.inline):
+                    continue
+                end = match.end()
+                if family.refuse:
+                    refused = family.name
+                elif (not family.last or cut_at <= end or text[end] == "\n") and (
+                    family.about is None or family.about.match(lower, end)
+                ):
+                    cut_at, rule, refused = at, family.name, None
+                    break
+        return Found(cut_at, rule, refused), len(places) > 1
 
-    def cut(self, text: str) -> tuple[str, str | None, str | None]:
+    def cut(self, text: str, first: int = 0) -> tuple[str, str | None, str | None]:
         """(The text without what is cut, the family that was cut first in the text, a family that refuses the text)."""
-        rule = None
-        while True:  # once more after a cut: something else may be the last thing now
-            found = self.find(text)
+        rule, more = None, True
+        while more:  # once more after a cut: something else may be the last thing now
+            found, more = self.find(text, first)
             if found.rule is None:
                 return text, rule, found.refused
             text, rule = text[: found.at].rstrip(), found.rule
+        return text, rule, None
 
 
 def _in_quotes(text: str, at: int) -> bool:
     return text.count('"', 0, at) % 2 == 1 or text.count("“", 0, at) > text.count("”", 0, at)
+
+
+def _search(families: Iterable[Family]) -> Callable[[str], list[tuple[int, int, int]]]:
+    """A function that finds all places in a lower-case text where a pattern of the families stands.
+
+    A place is (end of the text before it, its start, where its pattern starts). Most stories have none, so that one
+    search over the text is all they need; the families have no named groups because those would slow it down.
+    """
+    body = "(?P<at>)" + _BEFORE + "(?P<start>)(?:" + "|".join(family.pattern for family in families) + ")"
+    at_start, later = re.compile(body), re.compile(_BOUNDARY + body)
+
+    def search(text: str) -> list[tuple[int, int, int]]:
+        places = []
+        place = at_start.match(text) or later.search(text)
+        while place:
+            places.append((place.start(), place.start("at"), place.start("start")))
+            place = later.search(text, place.start("at") + 1)
+        return places
+
+    return search

@@ -19,6 +19,10 @@ class HeldElsewhere(DataError):
     """Another process holds the lock."""
 
 
+class Unwritable(DataError):
+    """A disk or folder cannot be written: what else the command would write there cannot be either."""
+
+
 def before_write(action: str, path: Path) -> None:
     """Called before every write, sync, rename and removal. Does nothing; crash tests put a kill here."""
 
@@ -37,6 +41,8 @@ def sync_folder(folder: Path) -> None:
 def atomic_writer(path: Path) -> Iterator[TextIO]:
     """A text file (UTF-8, "\\n") that appears under its name complete or not at all.
 
+    Two processes that write the same file at once would meet in its temporary: the caller holds a lock against that.
+
     >>> folder = getfixture("tmp_path")
     >>> with atomic_writer(folder / "names.txt") as file:
     ...     _ = file.write("Bai\\n")
@@ -44,6 +50,7 @@ def atomic_writer(path: Path) -> Iterator[TextIO]:
     ['names.txt']
     """
     temporary = path.with_name(f".{path.name}.tmp")
+    ours = (temporary, path, path.parent)
     try:
         with open(temporary, "w", encoding="utf-8", newline="\n") as file:
             yield file
@@ -53,9 +60,11 @@ def atomic_writer(path: Path) -> Iterator[TextIO]:
         before_write("rename", path)
         os.replace(temporary, path)
         sync_folder(path.parent)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and (error.filename is None or Path(error.filename) in ours):
+            raise Unwritable(f"cannot write {path}: {error.strerror or error}") from None
         raise
 
 
@@ -85,9 +94,10 @@ def exclusive(path: Path) -> Iterator[None]:
         what = path.name.removeprefix(".").removesuffix(".lock")
         raise HeldElsewhere(f"{path.parent / what} is being written by {holder or 'another process'}") from None
     except OSError as error:
-        raise DataError(f"cannot lock {path}: {error.strerror or error}") from None
+        raise Unwritable(f"cannot lock {path}: {error.strerror or error} (output needs a folder that can be written, "
+                         "on a file system with locks)") from None
     try:
-        with open(path, "r+", encoding="utf-8") as file:
+        with contextlib.suppress(OSError), open(path, "r+", encoding="utf-8") as file:
             file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
             file.truncate()
         yield

@@ -13,14 +13,15 @@ from pathlib import Path
 from tqdm import tqdm
 
 from babistories import shards
-from babistories.files import DataError, atomic_writer, lines
+from babistories.files import DataError, atomic_writer, exclusive, lines
 
 MAX_PREFIX_WORDS = 12
+MAX_PREFIX_LETTERS = 200
 MAX_NAME_LETTERS = 7
 _AT_LINE_START = re.compile(r"[\s>*_#(\[-]*(\d{1,4})[*_]*[.):\]](?!\d)[*_]*\s*")
 _WITHIN_LINE = re.compile(r"(?<=\s)[*_(]*(\d{1,4})[*_]*[.):](?!\d)[*_]*\s+")
 _WRAPPING = " \t\r\n*_`\"'“”‘’«»„‟"
-_UNUSABLE = re.compile(r"[\\*#<>%^/@\[\]{}+()=|~]|__|--|http")
+_UNUSABLE = re.compile(r"[\\*#<>%^/@\[\]{}+()=|~\x00-\x1f\x7f-\x9f]|__|--|http")
 
 
 def items(answer: str) -> list[str]:
@@ -52,11 +53,14 @@ def opening_prefixes(item: str) -> tuple[list[str], str]:
     text = unicodedata.normalize("NFC", item).strip(_WRAPPING)
     while text != (text := text.rstrip(" .…").strip(_WRAPPING)):
         pass
+    text = " ".join(text.split())
     if _UNUSABLE.search(text):
         return [], "markup or a placeholder"
     if not text or not text[0].isalpha():
         return [], "no words" if not any(map(str.isalpha, text)) else "does not begin with a letter"
-    words = text.split()[:MAX_PREFIX_WORDS]
+    words = text.split(" ")[:MAX_PREFIX_WORDS]
+    if len(" ".join(words)) > MAX_PREFIX_LETTERS:
+        return [], f"longer than {MAX_PREFIX_LETTERS} letters"
     return [" ".join(words[: count + 1]) for count in range(len(words))], ""
 
 
@@ -104,17 +108,20 @@ def collect(answers: Iterable[str], stage: str) -> tuple[set[str], Counter[str]]
 def filter_lists(folder: Path, stage: str, expected: int, script: str, result: str, allow_mixed: bool) -> list[str]:
     """All list shards of a folder -> one sorted file of unique lines; returns these and prints the counts.
 
-    Raises DataError when there is no shard, when shards are of different runs, or when nothing is left.
+    Raises DataError when there is no shard, when shards are of different runs or damaged, or when nothing is left.
     """
     found = shards.find(folder, stage)
     if not found:
         raise DataError(f"{folder} holds no {stage}{{idx}}.txt: run {script} first")
     shards.refuse_mixed(found, allow_mixed)
+    for shard in found:
+        if manifest := shard.read_manifest():
+            shard.verify(manifest)
     texts = (shard.text.read_text(encoding="utf-8", errors="replace") for shard in tqdm(found, unit="shard"))
     kept, counts = collect(texts, stage)
     if not kept:
         raise DataError(f"{folder}: nothing usable among {counts['found']} list items: run {script} again")
-    with atomic_writer(folder / result) as file:
+    with exclusive(folder / f".{result}.lock"), atomic_writer(folder / result) as file:
         file.writelines(f"{entry}\n" for entry in sorted(kept))
     print(f"{len(found)} of the expected {expected} shards read")
     for what, count in counts.most_common():

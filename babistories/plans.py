@@ -13,6 +13,7 @@ from babistories.prompts import read_lines, read_records, story_recipe, story_te
 from babistories.shards import Record, Shard
 from babistories.streams import Stream
 
+REFUSED = "refused by the engine"  # begins the reason why a row was passed over that the engine cannot make
 
 @dataclass(frozen=True)
 class Ask:

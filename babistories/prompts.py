@@ -33,6 +33,8 @@ FEATURES = {
     "Conflict": "the story has some form of conflict in it",
 }
 _NAME_DRAW, _OPENING_DRAW, _SEED_DRAW = 0, 1, 2
+_MAX_LINE = 1000  # characters of a name or an opening
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def story_text(prompt: str, answer: str) -> str:
@@ -135,7 +137,7 @@ class Record:
 def read_json_list(path: Path, made_by: str) -> list[Any]:
     """The list in a prompt file; DataError says what is wrong and which script makes the file."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise DataError(f"{path} not found: run {made_by} first") from None
     except UnicodeDecodeError as error:
@@ -156,15 +158,18 @@ def read_records(path: Path) -> list[Record]:
 
 
 def read_lines(path: Path, made_by: str) -> list[str]:
-    """The lines of allnames.txt or allstartings.txt; DataError when there are none."""
+    """The lines of allnames.txt or allstartings.txt; DataError when there are none, or one cannot be a line of them."""
     try:
-        entries = [line for line in lines(path.read_text(encoding="utf-8").replace("\r\n", "\n")) if line.strip()]
+        entries = [line for line in lines(path.read_text(encoding="utf-8-sig")) if line.strip()]
     except FileNotFoundError:
         raise DataError(f"{path} not found: run {made_by} first") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 (byte {error.start}): run {made_by} again") from None
     if not entries:
         raise DataError(f"{path} is empty: run {made_by} again")
+    for entry in entries:
+        if len(entry) > _MAX_LINE or _CONTROL.search(entry):
+            raise DataError(f"{path} is damaged: {entry[:20]!r}... is no line of it: run {made_by} again")
     return entries
 
 

@@ -16,13 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from babistories.files import DataError, atomic_writer, before_write, checksum, exclusive, lines, sync_folder
+from babistories.files import (
+    DataError,
+    Unwritable,
+    atomic_writer,
+    before_write,
+    checksum,
+    exclusive,
+    lines,
+    sync_folder,
+)
+from babistories.manifests import ONE_CORPUS, AnotherRun, Record, differences, is_manifest, row_number
 
-Record = dict[str, Any]
-
-
-class AnotherRun(DataError):
-    """A shard was made with another fingerprint than the one asked for."""
+__all__ = ["ONE_CORPUS", "AnotherRun", "Record", "Shard", "ShardWriter", "find", "refuse_mixed"]
+_REMAKE = "delete the shard's files and make it again"
 
 
 @dataclass(frozen=True, order=True)
@@ -73,29 +80,39 @@ class Shard:
             manifest = json.loads(self.manifest.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        except ValueError as error:
-            raise DataError(f"{self.manifest} is not JSON ({error}): delete it and the shard's other files") from None
-        if not isinstance(manifest, dict) or not isinstance(manifest.get("fingerprint"), dict):
-            raise DataError(f"{self.manifest} holds no fingerprint: delete the shard's files and make it again")
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{self.manifest} is not JSON ({error}): {_REMAKE}") from None
+        if not is_manifest(manifest, {self.text.name, self.prompts.name}):
+            raise DataError(f"{self.manifest} was edited or is no manifest of a shard: {_REMAKE}")
         return manifest
 
     def verify(self, manifest: Record) -> None:
         """Hold the final files against the manifest's checksums."""
-        for name, expected in manifest.get("files", {}).items():
+        for name, expected in manifest["files"].items():
             if checksum(self.folder / name) != expected:
                 raise DataError(f"{self.folder / name} is not what {self.manifest.name} describes (checksum differs): "
-                                "delete the shard's files and make it again")
+                                f"{_REMAKE}")
 
     def read_records(self) -> list[Record]:
-        """The rows of a complete shard as they stood in its partial file."""
+        """The rows of a complete shard as they stood in its partial file. DataError when its files do not agree."""
         manifest = self.read_manifest()
         if manifest is None:
             raise DataError(f"{self.text} has no manifest: it was made by another program")
         self.verify(manifest)
-        text = self.text.read_text(encoding="utf-8")
+        try:
+            records = self._rows_of_files(manifest)
+            rows = [row_number(record) for record in records]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise DataError(f"{self.text} or its manifest was edited ({error}): {_REMAKE}") from None
+        if len(rows) != manifest["rows"] or rows != list(range(len(rows))):
+            raise DataError(f"{self.text} holds {len(rows)} rows, its manifest says {manifest['rows']}: {_REMAKE}")
+        return records
+
+    def _rows_of_files(self, manifest: Record) -> list[Record]:
+        text = self.text.read_bytes().decode()
         skipped = [{"row": row["row"], "skipped": row["reason"]} for row in manifest.get("skipped", [])]
         if self.stage == "stories":
-            recipes = self.prompts.read_text(encoding="utf-8")
+            recipes = self.prompts.read_bytes().decode()
             made = [{**json.loads(recipe), "text": json.loads(story)}
                     for recipe, story in zip(lines(recipes), lines(text), strict=True)]
         else:
@@ -104,7 +121,36 @@ class Shard:
                 end = start + answer.pop("characters")
                 made.append({**answer, "text": text[start:end]})
                 start = end
-        return sorted(made + skipped, key=lambda record: record["row"])
+            if start != len(text):
+                raise ValueError(f"{len(text)} characters, not {start}")
+        return sorted(made + skipped, key=row_number)
+
+    def read_partial(self) -> tuple[Record, dict[int, Record], int]:
+        """Fingerprint, rows by number, and size in bytes of what is made so far, without a torn last line."""
+        data = self.partial.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole == 0:
+            raise DataError(f"{self.partial} is empty or torn in its first line: delete the file")
+        fingerprint: Record = {}
+        done: dict[int, Record] = {}
+        for number, line in enumerate(data[:whole].split(b"\n")[:-1], start=1):
+            try:
+                record = json.loads(line)
+                _line(record).encode()  # half a character could not be written again
+                if number == 1:
+                    fingerprint = {**record["fingerprint"]}
+                else:
+                    done[row_number(record)] = record
+            except (ValueError, KeyError, TypeError, RecursionError):
+                remedy = "that line (its row is made again)" if number > 1 else "the file"
+                raise DataError(f"{self.partial}, line {number}, is damaged: delete {remedy}") from None
+        return fingerprint, done, whole
+
+    def read_fingerprint(self) -> Record | None:
+        """Of the complete shard, or else of the one in the making; None for a shard of the classic scripts."""
+        if manifest := self.read_manifest():
+            return manifest["fingerprint"]
+        return self.read_partial()[0] if self.partial.exists() else None
 
 
 _NAMES = {
@@ -126,27 +172,6 @@ def find(folder: Path, stage: str, suffix: str = ".txt") -> list[Shard]:
             if path.name == shard.name + suffix:
                 found.append(shard)
     return sorted(found)
-
-
-def differences(asked: Record, found: Record, at: str = "") -> list[str]:
-    """What differs between two fingerprints, in words.
-
-    >>> differences({"seed": 0, "sampling": {"top_k": 0}}, {"seed": 1, "sampling": {"top_k": 0}})
-    ['seed is 1, asked for 0']
-    """
-    told = []
-    for key in sorted(asked.keys() | found.keys()):
-        ours, theirs = asked.get(key), found.get(key)
-        if isinstance(ours, dict) and isinstance(theirs, dict):
-            told += differences(ours, theirs, f"{at}{key}.")
-        elif ours != theirs:
-            told.append(f"{at}{key} is {_short(theirs)}, asked for {_short(ours)}")
-    return told
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else text[:24] + "..."
 
 
 class ShardWriter:
@@ -186,6 +211,8 @@ class ShardWriter:
                 raise DataError(f"{shard.text} has no manifest, so it was made by another program: move it away")
             self._same_run(shard.text, manifest["fingerprint"])
             self.complete = manifest["rows"] >= self.rows
+            if lost := [name for name in manifest["files"] if not (shard.folder / name).exists()]:
+                raise DataError(f"{shard.folder / lost[0]} is missing: {_REMAKE}")
         if shard.partial.exists():
             self._read_partial()
         if self.complete:
@@ -203,21 +230,10 @@ class ShardWriter:
 
     def _read_partial(self) -> None:
         """Take over the rows of the partial file. A torn last line (a kill, a full disk) is dropped."""
-        path, data = self.shard.partial, self.shard.partial.read_bytes()
-        whole = data.rfind(b"\n") + 1
-        for number, line in enumerate(data[:whole].split(b"\n")[:-1], start=1):
-            try:
-                record = json.loads(line)
-                if number == 1:
-                    self._same_run(path, record["fingerprint"])
-                else:
-                    self.done[int(record["row"])] = record
-            except (ValueError, KeyError, TypeError):
-                remedy = "that line (its row is made again)" if number > 1 else "the file"
-                raise DataError(f"{path}, line {number}, is damaged: delete {remedy}") from None
-        if whole == 0:
-            raise DataError(f"{path} is empty or torn in its first line: delete the file")
-        if whole < len(data):
+        path = self.shard.partial
+        fingerprint, self.done, whole = self.shard.read_partial()
+        self._same_run(path, fingerprint)
+        if whole < path.stat().st_size:
             before_write("truncate", path)
             os.truncate(path, whole)
 
@@ -238,8 +254,10 @@ class ShardWriter:
                 data = data[self._file.write(data) :]
             before_write("sync", path)
             os.fsync(self._file.fileno())
+            if os.fstat(self._file.fileno()).st_nlink == 0:
+                raise Unwritable(f"{path} was deleted while it was written: run again")
         except OSError as error:
-            raise DataError(f"cannot write {path}: {error.strerror}; finished rows are kept, run again") from None
+            raise Unwritable(f"cannot write {path}: {error.strerror}; finished rows are kept, run again") from None
         self.done |= {record["row"]: record for record in records}
 
     def finish(self, facts: Record) -> None:
@@ -300,9 +318,6 @@ def _write(path: Path, content: str) -> None:
         file.write(content)
 
 
-ONE_CORPUS = ("model", "revision", "quantization", "chat_form", "sampling")
-
-
 def refuse_mixed(shards: list[Shard], allow_mixed: bool = False) -> None:
     """Raise AnotherRun, naming two shards, when shards of different models or settings would be put together.
 
@@ -310,10 +325,10 @@ def refuse_mixed(shards: list[Shard], allow_mixed: bool = False) -> None:
     """
     first: tuple[Shard, Record] | None = None
     for shard in shards:
-        manifest = None if allow_mixed else shard.read_manifest()
-        if manifest is None:
+        fingerprint = None if allow_mixed else shard.read_fingerprint()
+        if fingerprint is None:
             continue
-        common = {key: manifest["fingerprint"].get(key) for key in ONE_CORPUS}
+        common = {key: fingerprint.get(key) for key in ONE_CORPUS}
         first = first or (shard, common)
         if told := differences(first[1], common):
             told = [one.replace("asked for", "but " + first[0].text.name + " has") for one in told]

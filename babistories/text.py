@@ -2,8 +2,8 @@
 
 import re
 
-LOOP_WORDS = 15  # a loop is a phrase said three times or more in a row, over at least this many words
-MIN_COMMON_SHARE = 0.15  # of the words that are among the commonest English ones; stories have about 0.45
+LOOP_CHARACTERS = 120  # of a phrase and its repetitions, to call it a loop
+_PIECE, _STEP = 20, 60
 MAX_FOREIGN_SHARE = 0.05  # of the letters that are not Latin
 
 _WORD = re.compile(r"[^\W_]+")
@@ -12,10 +12,11 @@ _NOT_A_WORD = {code: " " for code in range(128) if not chr(code).isalnum()}
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
 )
+_CONTROL = bytes({*range(32), 127} - set(b"\t\n\v\f\r\x1c\x1d\x1e\x1f"))
+# Words that stand in nearly every English text and in hardly any other.
 _COMMON = (
-    "the and to was he she it they her his of had that with for you were there said day not but so this all one "
-    "very be is at who what have my your their him them when then from up out i we little could would did went saw "
-    "as by on if no do are me our"
+    "the and to she it they his that with for you were there said day not but this one very who what have my your "
+    "their him them when then from out little could would did went saw by if are our too every never began again"
 )
 _COMMON_WORDS = frozenset(_COMMON.split()) | frozenset(_COMMON.title().split())
 _CLOSING = "\"'”’»)]*_~ "
@@ -32,18 +33,21 @@ def tokens(text: str) -> list[str]:
 
 
 def repaired(text: str) -> str:
-    """A text with its mojibake decoded and without characters that nobody sees.
+    """A text with its mojibake decoded and without control and format characters.
 
     >>> repaired("Itâ€™s JosÃ©, she\\u200b said.")
     'It’s José, she said.'
     """
-    if not text.isascii():
-        import ftfy
-        import ftfy.badness
+    if text.isascii():
+        data = text.encode()
+        if len(data.translate(None, _CONTROL)) == len(data):  # the fastest way to ask for any of some characters
+            return text
+        return _INVISIBLE.sub("", text)
+    import ftfy
+    import ftfy.badness
 
-        if ftfy.badness.is_bad(text):
-            text = ftfy.fix_encoding(text)
-    return _INVISIBLE.sub("", text)
+    better = _INVISIBLE.sub("", ftfy.fix_encoding(text) if ftfy.badness.is_bad(text) else text)
+    return text if better == text else repaired(better)
 
 
 def broken(text: str) -> bool:
@@ -52,7 +56,7 @@ def broken(text: str) -> bool:
     >>> broken("Tom\\ufffds hat"), broken("José’s hat 🎩")
     (True, False)
     """
-    return not text.isprintable() or (not text.isascii() and "\ufffd" in text)
+    return not text.isascii() and (not text.isprintable() or "\ufffd" in text)
 
 
 def unfinished(text: str) -> bool:
@@ -65,17 +69,33 @@ def unfinished(text: str) -> bool:
     return last.isalnum() or last in {",", ";", ":", "-", "–", "—", "&", "(", "“", "‘"}
 
 
-def english(text: str, words: list[str]) -> bool:
-    """Whether both halves of a text, given as its blank-separated words too, look like English.
+def one_line(text: str) -> str:
+    """A text with every run of blanks and line breaks made one space.
 
-    >>> text = "Der kleine Hund lief in den Wald und suchte seinen Ball unter dem alten Baum."
-    >>> english(text, text.split()), english("The dog ran to the wood.", "The dog ran to the wood.".split())
-    (False, True)
+    >>> one_line("  Tom ran.\\n\\n Far\\taway. ")
+    'Tom ran. Far away.'
     """
-    common = list(map(_COMMON_WORDS.__contains__, words))
-    half = len(words) // 2
-    if sum(common[:half]) < half * MIN_COMMON_SHARE or sum(common[half:]) < (len(words) - half) * MIN_COMMON_SHARE:
-        return False
+    line = text.replace("\n\n", " ").replace("\n", " ")
+    if line.isprintable() and "  " not in line and not line.startswith(" ") and not line.endswith(" "):
+        return line  # nearly always, and much faster
+    return " ".join(text.split())
+
+
+def english(text: str) -> bool:
+    """Whether both halves of a text look like English.
+
+    >>> english("Der kleine Hund lief in den Wald und suchte dort seinen Ball unter dem alten Baum.")
+    False
+    >>> english("The dog ran to the wood and looked for its ball. It was under the old tree.")
+    True
+    """
+    half = len(text) // 2
+    for part in (text[:half], text[half:]):
+        if " the " in part and (" and " in part or " to " in part):
+            continue  # nearly always, and much faster
+        words = part.split()
+        if len(_COMMON_WORDS.intersection(words)) < min(3, len(words) / 8):
+            return False
     if text.isascii():
         return True
     letters = [c for c in text if c.isalpha()]
@@ -84,26 +104,27 @@ def english(text: str, words: list[str]) -> bool:
     return foreign <= len(letters) * MAX_FOREIGN_SHARE
 
 
-def loops(words: list[str]) -> bool:
-    """Whether a phrase is repeated in a loop, or half of the text is a copy of the other half.
+def loops(text: str) -> bool:
+    """Whether a phrase is said three times or more in a row, or most of one half of the text is a copy of the other.
 
-    >>> loops("and the cat sat down".split() * 4), loops("they ran and ran and ran until they were home".split())
+    >>> loops("So " + "the cat sat down, and " * 6), loops("They ran and ran and ran and ran until they were home.")
     (True, False)
     """
-    trigrams = list(zip(words, words[1:], words[2:], strict=False))
-    repeated = len(trigrams) - len(set(trigrams))
-    if repeated < LOOP_WORDS // 3:
-        return False
-    if repeated > 0.45 * len(trigrams) and len(words) > 2 * LOOP_WORDS:
-        return True
-    seen: dict[tuple[str, str, str], int] = {}
-    period = run = 0
-    for at, trigram in enumerate(trigrams):
-        distance = at - seen.get(trigram, -len(words))
-        run = run + 1 if distance == period else 1
-        period = distance
-        seen[trigram] = at
-        # `run` trigrams in a row repeat what stood `period` words before: run + 2 repeated words, and the first copy
-        if run + 2 >= 2 * period and run + 2 + period >= LOOP_WORDS:
+    # Pieces of the text that come again. A loop of LOOP_CHARACTERS holds at least one piece and its return.
+    places = range(0, len(text) - 2 * _PIECE, _STEP)
+    for at in [at for at in places if text.find(text[at : at + _PIECE], at + 1) > 0]:
+        period = text.find(text[at : at + _PIECE], at + 1) - at
+        run = _run(text, at, period)
+        if (run >= 2 * period and run + period >= LOOP_CHARACTERS) or run > 0.4 * len(text):
             return True
     return False
+
+
+def _run(text: str, at: int, period: int) -> int:
+    """How many characters in a row around `at` are those that stand `period` characters later."""
+    first, last = at, at
+    while last + period < len(text) and text[last] == text[last + period]:
+        last += 1
+    while first > 0 and text[first - 1] == text[first - 1 + period]:
+        first -= 1
+    return last - first

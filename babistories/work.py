@@ -1,31 +1,28 @@
 """The run: shards are opened one after the other, their rows flow through one engine, and come back in any order.
 
 The engine asks for the next row whenever it has room, so a new shard starts while the last rows of the one before
-are still being made. Over a range, shards that are complete, and shards that another process is writing, are passed
-over; the latter are looked at again at the end, when that process has finished them or died.
+are still being made. Which shard is next, and what becomes of each, is the business of a queue. Over a range, shards
+that are complete and shards that another process is writing are passed over; the latter are looked at again at the
+end, when that process has finished them or died.
 """
 
 import itertools
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from tqdm import tqdm
-
 from babistories.engines import Completion, Engine, Request
-from babistories.files import DataError, HeldElsewhere
-from babistories.plans import Ask, Plan
-from babistories.shards import ShardWriter
-
-PlanMaker = Callable[[], Plan]
-_POLL_SECONDS = 2.0
+from babistories.files import DataError, HeldElsewhere, Unwritable
+from babistories.plans import REFUSED, Ask, Plan
+from babistories.queues import LocalQueue, Progress, Queue
+from babistories.shards import Record, Shard, ShardWriter
 
 
 @dataclass(eq=False)
 class _OpenShard:
     """A shard while this process writes it."""
 
+    number: int
     plan: Plan
     writer: ShardWriter
     started: float = field(default_factory=time.monotonic)
@@ -36,81 +33,79 @@ class _OpenShard:
 
 
 class Run:
-    """Makes all shards of some plans with one engine, which is loaded when the first missing row is met.
+    """Makes shards with one engine, which is loaded when the first missing row is met.
 
-    `plans` are functions because a plan reads its prompt file, and a range has thousands. `facts` goes into every
-    manifest. `progress` shows rows, tokens a second and the time left on stderr.
+    `plan` says of a shard what to make: it reads the shard's prompt file, so it is called when its turn comes.
+    `rows` are expected in all, counted in `unit`; `facts` goes into every manifest.
     """
 
-    def __init__(self, plans: Iterable[PlanMaker], load_engine: Callable[[], Engine], rows: int, unit: str,
-                 facts: dict[str, str] | None = None):
-        self.plans, self.load_engine, self.facts = list(plans), load_engine, facts or {}
+    def __init__(self, shards: Sequence[Shard], plan: Callable[[Shard], Plan], load_engine: Callable[[], Engine],
+                 rows: int, unit: str, facts: Record | None = None):
+        self.shards, self.plan, self.load_engine, self.facts = shards, plan, load_engine, facts or {}
+        self.rows, self.unit = rows, unit
         self.engine: Engine | None = None
         self.open: list[_OpenShard] = []
-        self.failed = self.tokens = 0
-        self.unusable = 0
-        self.started = time.monotonic()
-        self.bar = tqdm(total=rows, unit=unit, file=sys.stderr, dynamic_ncols=True, smoothing=0.05)
+        self.queue: Queue
 
     def __call__(self) -> int:
-        """Run to the end. Returns the exit status: 1 when rows failed and their shards stay partial."""
+        """Make all shards in this process. Returns the exit status: 1 when some were not made."""
+        progress = Progress(self.rows, self.unit)
+        queue = LocalQueue(len(self.shards), progress)
+        with progress.bar:
+            self.work(queue)
+        if queue.failures:
+            queue.say(f"error: {queue.failures} of {len(self.shards)} shards were not made (see above): "
+                      "run the same command again")
+        return 1 if queue.failures else 0
+
+    def work(self, queue: Queue) -> None:
+        """Make the shards that a queue hands out, until it has no more."""
+        self.queue = queue
         try:
-            waiting = self.plans
-            while waiting:
-                held: list[PlanMaker] = []
-                first = next(requests := self._requests(waiting, held), None)
-                if first is not None:
+            while True:
+                if (first := next(requests := self._requests(), None)) is not None:
                     self.engine = self.engine or self.load_engine()
                     for completions in self.engine.generate(itertools.chain([first], requests)):
                         self._keep(completions)
-                if len(held) == len(waiting):  # nothing but shards of others left
-                    time.sleep(_POLL_SECONDS)
-                waiting = held
+                if not queue.again():
+                    break
         finally:
             for shard in self.open:
                 shard.writer.close()
-            self.bar.close()
-        if self.failed:
-            self._say(f"error: {self.failed} rows failed; their shards stay partial: run the same command again")
-        if self.unusable:
-            self._say(f"error: {self.unusable} shards were not made (see above)")
-        return 1 if self.failed or self.unusable else 0
+            self.open.clear()
 
-    def _requests(self, plans: list[PlanMaker], held: list[PlanMaker]) -> Iterator[Request]:
-        for make_plan in plans:
+    def _requests(self) -> Iterator[Request]:
+        while (number := self.queue.take()) is not None:
             try:
-                plan = make_plan()
+                plan = self.plan(self.shards[number])
                 writer = ShardWriter(plan.shard, plan.fingerprint, plan.rows, plan.of).open()
+            except HeldElsewhere as error:
+                self.queue.held(number, error)
+            except Unwritable:  # no other shard would fare better
+                raise
             except DataError as error:
-                if len(self.plans) == 1:
-                    raise
-                if isinstance(error, HeldElsewhere):
-                    held.append(make_plan)
-                    if plans is self.plans:
-                        self._say(f"{error}: looked at again at the end")
-                else:  # costs this shard, not the range
-                    self.unusable += 1
-                    self._say(f"error: {error}")
-                continue
-            if writer.complete:
-                writer.close()
-                self._say(f"{plan.shard.text} is complete: nothing to do")
-                self.bar.update(plan.rows)
-                continue
-            yield from self._rows(_OpenShard(plan, writer))
+                self.queue.failed(number, error)
+            else:
+                yield from self._rows(_OpenShard(number, plan, writer))
 
     def _rows(self, shard: _OpenShard) -> Iterator[Request]:
+        plan, writer = shard.plan, shard.writer
         self.open.append(shard)
-        missing = shard.writer.missing
-        self.bar.update(shard.plan.rows - len(missing))
-        if len(missing) < shard.plan.rows:
-            self._say(f"{shard.plan.shard.partial}: going on after {shard.plan.rows - len(missing)} rows")
+        missing = [] if writer.complete else writer.missing
+        there = plan.rows - len(missing)
+        self.queue.opened(shard.number, plan.rows, there)
+        if writer.complete:
+            self.queue.say(f"{plan.shard.text} is complete: nothing to do")
+            self._close(shard)
+            return
+        if there:
+            self.queue.say(f"{plan.shard.partial}: going on after {there} rows")
         for row in missing:
-            ask = shard.plan.ask(row)
+            ask = plan.ask(row)
             if ask.problem:
-                self._say(f"passed over: {ask.problem}")
-                shard.writer.add({"row": row, "skipped": ask.problem})
-                self.bar.update(1)
+                self.queue.say(f"passed over: {ask.problem}")
+                writer.add({"row": row, "skipped": ask.problem})
+                self.queue.made(shard.number, 1, 0)
                 continue
             assert ask.stream is not None
             shard.asked[row] = ask
@@ -126,32 +121,36 @@ class Run:
             records = []
             for completion in group:
                 ask = shard.asked.pop(completion.key[1])
+                if completion.finish in ("error", "refused"):
+                    self.queue.say(f"{shard.plan.shard.name}, row {ask.row}: {completion.error}")
                 if completion.finish == "error":
                     shard.failed += 1
-                    self._say(f"{shard.plan.shard.name}, row {ask.row}: {completion.error}")
-                    continue
-                records.append(shard.plan.keep(ask, completion))
-                self.tokens += completion.tokens
+                elif completion.finish == "refused":
+                    records.append({"row": ask.row, "skipped": f"{REFUSED}: {completion.error}"})
+                else:
+                    records.append(shard.plan.keep(ask, completion))
             if records:
                 shard.writer.add(*records)
             shard.made += len(records)
-            self.bar.set_postfix_str(f"{self.tokens / (time.monotonic() - self.started):,.0f} tok/s", refresh=False)
-            self.bar.update(len(group))
+            self.queue.made(shard.number, len(records), sum(completion.tokens for completion in group))
             self._finish_if_done(shard)
 
     def _finish_if_done(self, shard: _OpenShard) -> None:
         if not shard.all_asked or shard.asked:
             return
-        seconds = time.monotonic() - shard.started
-        if shard.failed:
-            self.failed += shard.failed
-        else:
+        if not shard.failed:
+            seconds = time.monotonic() - shard.started
             engine = self.engine.describe() if self.engine else {}
             facts = {**engine, **self.facts, **shard.plan.facts}
             shard.writer.finish({**facts, "seconds": round(seconds, 3), "made_in_last_run": shard.made})
-            self._say(f"{shard.plan.shard.text}: {shard.writer.rows} rows in {seconds:.1f} s")
+            self.queue.say(f"{shard.plan.shard.text}: {shard.writer.rows} rows in {seconds:.1f} s")
+        self._close(shard)
+
+    def _close(self, shard: _OpenShard) -> None:
         shard.writer.close()
         self.open.remove(shard)
-
-    def _say(self, message: str) -> None:
-        tqdm.write(message, file=sys.stderr)
+        if shard.failed:
+            self.queue.failed(shard.number, DataError(f"{shard.plan.shard.name}: {shard.failed} rows failed; what was "
+                                                      "made is kept: run the same command again"))
+        else:
+            self.queue.done(shard.number)

@@ -15,6 +15,7 @@ large model.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,7 +37,7 @@ class _StraightThrough(torch.autograd.Function):
         return rounded.view_as(rounded)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient.float(), None
 
 
@@ -65,11 +66,10 @@ def rounded_weights(model: MixtralForCausalLM, dtype: torch.dtype, nf4: bool) ->
     return {name: _StraightThrough.apply(weight, rounded[name]) for name, weight in masters.items()}
 
 
-def rotation(config: MixtralConfig, positions: Tensor) -> tuple[Tensor, Tensor]:
+def rotation(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
     """Cosine and sine of rotary embedding, float32 [tokens, 1, head_dim / 2] for positions [tokens]."""
-    half = torch.arange(0, config.head_dim, 2, device=positions.device)
-    speeds = config.rope_parameters["rope_theta"] ** -(half.float() / config.head_dim)
-    angles = positions[:, None, None] * speeds
+    half = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32)
+    angles = positions[:, None, None] * theta ** -(half / head_dim)
     return angles.cos(), angles.sin()
 
 
@@ -129,16 +129,30 @@ def loss_of(states: Tensor, norm: Tensor, embedding: Tensor, targets: Tensor, ep
     return functional.cross_entropy(logits, targets, reduction="none")
 
 
+def compile_piece(piece: Callable[..., Any]) -> Callable[..., Any]:
+    """The piece under torch.compile, once for all numbers of tokens (the first size of its arguments)."""
+    compiled = torch.compile(piece)
+
+    def call(states: Tensor, *arguments: Any) -> Any:
+        for argument in (states, *arguments):
+            if isinstance(argument, Tensor) and len(argument) == len(states):
+                torch._dynamo.maybe_mark_dynamic(argument, 0)
+        return compiled(states, *arguments)
+
+    return call
+
+
 class Forward:
     """The forward pass for one configuration; `compiled` hands its three pieces to torch.compile."""
 
     def __init__(self, config: MixtralConfig, compiled: bool = False):
-        self.config = config
-        self._project, self._combine, self._loss = project, combine, loss_of
-        if compiled:
-            self._project = torch.compile(project, dynamic=True)
-            self._combine = torch.compile(combine, dynamic=True)
-            self._loss = torch.compile(loss_of, dynamic=True)
+        assert config.head_dim and config.rope_parameters
+        self.config, self.head_dim = config, config.head_dim
+        self.compiled = compiled
+        self.theta = float(config.rope_parameters["rope_theta"] or 0)
+        self._project: Callable[..., Any] = compile_piece(project) if compiled else project
+        self._combine: Callable[..., Any] = compile_piece(combine) if compiled else combine
+        self._loss: Callable[..., Any] = compile_piece(loss_of) if compiled else loss_of
 
     def states(
         self, weights: Weights, tokens: Tensor, positions: Tensor, real: Tensor, attend: Attend
@@ -150,7 +164,7 @@ class Forward:
         config, epsilon = self.config, self.config.rms_norm_eps
         embedding = weights["model.embed_tokens.weight"]
         states = functional.embedding(tokens, embedding).float()
-        cos, sin = (part.to(embedding.dtype) for part in rotation(config, positions))
+        cos, sin = (part.to(embedding.dtype) for part in rotation(positions, self.head_dim, self.theta))
         balances = []
         for layer in range(config.num_hidden_layers):
             prefix = f"model.layers.{layer}."
@@ -161,7 +175,7 @@ class Forward:
                 weights[attention + "q_proj.weight"],
                 weights[attention + "k_proj.weight"],
                 weights[attention + "v_proj.weight"],
-                cos, sin, config.head_dim, epsilon,
+                cos, sin, self.head_dim, epsilon,
             )  # fmt: skip
             states, balance = self._combine(
                 states,

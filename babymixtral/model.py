@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import GenerationConfig, MixtralConfig, MixtralForCausalLM
+from transformers.utils.logging import disable_progress_bar
 
 from babymixtral.tokenizer import END_ID, PAD_ID, START_ID, VOCABULARY
 
@@ -31,9 +33,9 @@ FOUR_BIT = (
 )
 
 
-def configuration(**changes: int) -> MixtralConfig:
+def configuration(**changes: Any) -> MixtralConfig:
     """BabyMixtral's configuration; `changes` make a smaller one for tests (`num_hidden_layers=2`)."""
-    sizes = {
+    sizes: dict[str, Any] = {
         "hidden_size": 256,
         "intermediate_size": 64,
         "num_hidden_layers": 5,
@@ -41,6 +43,7 @@ def configuration(**changes: int) -> MixtralConfig:
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "head_dim": 64,
+        "babistories_notice": NOTICE,
     }
     return MixtralConfig(
         vocab_size=VOCABULARY,
@@ -51,7 +54,6 @@ def configuration(**changes: int) -> MixtralConfig:
         bos_token_id=START_ID,
         eos_token_id=END_ID,
         pad_token_id=PAD_ID,
-        babistories_notice=NOTICE,
         **(sizes | changes),
     )
 
@@ -81,9 +83,10 @@ def save(weights: dict[str, torch.Tensor], config: MixtralConfig, folder: Path) 
     """Writes config.json, generation_config.json and model.safetensors (bfloat16, Mixtral's own names)."""
     model = MixtralForCausalLM(config)
     model.load_state_dict(weights)
-    model = model.to(torch.bfloat16)
+    model.bfloat16()
     model.generation_config = GenerationConfig(
         bos_token_id=START_ID, eos_token_id=END_ID, pad_token_id=PAD_ID, do_sample=True
     )
+    disable_progress_bar()
     model.save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)

@@ -69,9 +69,7 @@ def round_nf4(weights: Tensor) -> Tensor:
     True
     """
     tensors, count = weights.shape
-    rounded, scales = _round_blocks(
-        weights.float().view(tensors, count // BLOCK, BLOCK), *_levels(weights.device)
-    )
+    rounded, scales = _round_blocks(weights.float().view(tensors, count // BLOCK, BLOCK), *_levels(weights.device))
     mean = scales.mean(-1, keepdim=True)
     blocks = functional.pad(scales - mean, (0, -scales.shape[-1] % SCALE_BLOCK))
     coarse, spread = _round_blocks(blocks.view(tensors, -1, SCALE_BLOCK), *_scale_levels(weights.device))

@@ -4,7 +4,10 @@
     256 bytes and 2,810 merges
     [INST] [/INST]           the last two ids: ordinary tokens that are never split
 
-Every byte has an entry, so any text goes in and comes out again unchanged.
+A word has the same tokens wherever it stands: after an opening quotation mark and at the beginning of a line it is
+encoded as if a space stood before it, and decoding takes that space away. So the word that a prompt asks for in quotes
+is, token for token, the word that the story needs, and a small model has nothing to translate. Every byte has an entry:
+any text goes in and comes out again, but for a space that was there after an opening quotation mark or a line end.
 """
 
 from __future__ import annotations
@@ -20,8 +23,13 @@ VOCABULARY = 3072
 UNKNOWN, START, END, PAD = SPECIAL = ("<unk>", "<s>", "</s>", "<pad>")
 START_ID, END_ID, PAD_ID = (SPECIAL.index(token) for token in (START, END, PAD))
 TURNS = ("[INST]", "[/INST]")
+ANSWER_ID = VOCABULARY - 1  # of [/INST], after which the answer begins
 
 # Words with the space before them, numbers as a whole ("12" is one piece), line ends, punctuation.
+# Where a word gets a space in front that the text does not have, and where decoding removes it again.
+GAPS = (r'(?<=[\s(])"(?=[\p{L}\p{N}])', '" '), (r"\n(?=[\p{L}\p{N}])", "\n ")
+FILLED = r'(?<=[\s(]") (?=[\p{L}\p{N}])', r"(?<=\n) (?=[\p{L}\p{N}])"
+
 PIECES = r" ?[\p{L}\p{M}]+| ?\p{N}+|\n+| ?[^\s\p{L}\p{M}\p{N}]+|\s+"
 
 # The chat form of Mixtral: the user's turns between [INST] and [/INST], each answer closed by </s>.
@@ -44,7 +52,17 @@ def train(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 
     Raises ValueError when the texts hold too few different words for 3,072 entries.
     """
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from tokenizers import (
+        AddedToken,
+        Regex,
+        Tokenizer,
+        decoders,
+        models,
+        normalizers,
+        pre_tokenizers,
+        processors,
+        trainers,
+    )
     from transformers import PreTrainedTokenizerFast
 
     bpe = Tokenizer(models.BPE())
@@ -54,7 +72,10 @@ def train(texts: Iterable[str]) -> PreTrainedTokenizerFast:
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    bpe.decoder = decoders.ByteLevel()
+    bpe.normalizer = normalizers.Sequence([normalizers.Replace(Regex(gap), filled) for gap, filled in GAPS])
+    bpe.decoder = decoders.Sequence(
+        [decoders.ByteLevel(), *(decoders.Replace(Regex(filled), "") for filled in FILLED)]
+    )
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY - len(TURNS),
         special_tokens=list(SPECIAL),

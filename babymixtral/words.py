@@ -16,6 +16,7 @@ get lost.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -81,6 +82,15 @@ def article(word: str) -> str:
     return "an" if word[0] in "aeiouAEIOU" or word.startswith(SILENT_H) else "a"
 
 
+def fix_article(text: str) -> str:
+    """Write "an" before a vowel where the template could not know what follows.
+
+    >>> fix_article("On a icy day, a owl"), fix_article("a unicorn")
+    ('On an icy day, an owl', 'a unicorn')
+    """
+    return re.sub(r"\b([Aa]) (?=[aeiou])", lambda found: f"{found[1]}{article(text[found.end() :])[1:]} ", text)
+
+
 def plural_of(word: str) -> str:
     if word.endswith("y") and word[-2] not in "aeiou":
         return word[:-1] + "ies"
@@ -112,25 +122,34 @@ def regular_forms(verb: str) -> tuple[str, str]:
 
 def _lines(name: str) -> list[str]:
     text = (FOLDER / name).read_text(encoding="utf-8")
-    return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("# ")]
 
 
-def _sections(name: str) -> dict[str, list[str]]:
-    sections: dict[str, list[str]] = {}
+def sections(name: str) -> dict[str, list[str]]:
+    """The lines of a file in words/ by the [section] that they stand in; lines that begin with "# " are comments."""
+    found: dict[str, list[str]] = {}
     current = ""
     for line in _lines(name):
-        if line.startswith("["):
+        if re.fullmatch(r"\[[\w ]+\]", line):
             current = line[1:-1]
         else:
-            sections.setdefault(current, []).extend(item.strip() for item in line.split(",") if item.strip())
-    return sections
+            found.setdefault(current, []).append(line)
+    return found
+
+
+def listed(name: str) -> dict[str, list[str]]:
+    """The items of a file in words/ by section, where they are separated by commas."""
+    return {
+        section: [item.strip() for line in lines for item in line.split(",") if item.strip()]
+        for section, lines in sections(name).items()
+    }
 
 
 @cache
 def nouns() -> dict[str, Noun]:
     """All nouns by word."""
     found: dict[str, Noun] = {}
-    for kind, items in _sections("nouns.txt").items():
+    for kind, items in listed("nouns.txt").items():
         for item in items:
             at = ""
             if " " in item:
@@ -152,8 +171,8 @@ def verbs() -> dict[str, Verb]:
         past, ing = irregular or regular_forms(word)
         phrases = {}
         for use in uses:
-            kind, _, listed = use.partition(": ")
-            phrases[kind] = tuple(_tails(word, kind, phrase.strip()) for phrase in listed.split(";"))
+            kind, _, told = use.partition(": ")
+            phrases[kind] = tuple(_tails(word, kind, phrase.strip()) for phrase in told.split(";"))
         found[word] = Verb(word, past, ing, third_person(word), phrases)
     return found
 
@@ -175,7 +194,7 @@ def _tails(word: str, kind: str, phrase: str) -> tuple[str, str]:
 def adjectives() -> dict[str, Adjective]:
     """All adjectives by word."""
     classes: dict[str, tuple[str, ...]] = {}
-    for kind, items in _sections("adjectives.txt").items():
+    for kind, items in listed("adjectives.txt").items():
         for word in items:
             classes[word] = (*classes.get(word, ()), kind)
     return {word: Adjective(word, kinds) for word, kinds in classes.items()}
@@ -184,14 +203,14 @@ def adjectives() -> dict[str, Adjective]:
 @cache
 def names() -> dict[str, str]:
     """All first names, with "he", "she" or "any"."""
-    sections = _sections("names.txt")
-    return {name: kind for kind in ("she", "he", "any") for name in sections[kind]}
+    of_kind = listed("names.txt")
+    return {name: kind for kind in ("she", "he", "any") for name in of_kind[kind]}
 
 
 @cache
 def short_names() -> tuple[str, ...]:
     """The few names that other children in a story have."""
-    return tuple(_sections("names.txt")["short"])
+    return tuple(listed("names.txt")["short"])
 
 
 @cache

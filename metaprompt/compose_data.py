@@ -15,7 +15,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from babistories import cli
-from babistories.files import DataError, atomic_writer, make_folder
+from babistories.files import DataError, atomic_writer, exclusive, make_folder
 from babistories.prompts import FEATURES, tinystories_prompt
 from babymixtral import words
 
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise DataError(f"{path} was not made by this script: move it away, or name another --data_idx")
     for idx, path in zip(args.data_idx, paths, strict=True):
         draw = random.Random(f"{args.seed}/{idx}")
-        with atomic_writer(path) as file:
+        with exclusive(folder / f".{path.stem}.lock"), atomic_writer(path) as file:
             json.dump([compose(draw) for _ in tqdm(range(args.count), desc=path.name, unit="record")], file)
     print(f"{len(paths)} x {args.count} records composed in {folder}")
     return 0

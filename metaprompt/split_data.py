@@ -14,7 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from babistories import cli
-from babistories.files import DataError, atomic_writer
+from babistories.files import DataError, atomic_writer, exclusive
 from babistories.prompts import Record, read_json_list
 
 PROMPTS_A_SHARD = 1000
@@ -40,9 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         problems = [f"{row} {problem}" for row, value in enumerate(values) if (problem := Record.read(value).problem)]
         if len(problems) == len(values):
             raise DataError(f"{path} holds no usable record: unpack TinyStories_all_data.tar.gz again")
-        for number, start in enumerate(range(0, len(values), PROMPTS_A_SHARD)):
-            with atomic_writer(folder / f"{path.stem}_{number}.json") as file:
-                json.dump(values[start : start + PROMPTS_A_SHARD], file)
+        with exclusive(folder / f".{path.stem}.lock"):
+            for number, start in enumerate(range(0, len(values), PROMPTS_A_SHARD)):
+                with atomic_writer(folder / f"{path.stem}_{number}.json") as file:
+                    json.dump(values[start : start + PROMPTS_A_SHARD], file)
         tqdm.write(f"{path.name}: {len(values)} records in {-(-len(values) // PROMPTS_A_SHARD)} shards"
                    + (f", {len(problems)} cannot be used (record {'; '.join(problems[:3])})" if problems else ""))
     return 0

@@ -27,9 +27,9 @@ def folder(tmp_path):
         (tmp_path / f"data00_{number}.json").write_text(json.dumps(values))
     lists = NamesAndOpenings.read(data)
     shards = [Shard(data, "stories", 0, sub) for sub in (0, 1)]
-    plans = [lambda shard=shard: story_plan(shard, tmp_path, lists, None, 5, RUN) for shard in shards]
-    plans.append(lambda: list_plan(Shard(data, "names", 0), "q", 3, 5, RUN))
-    assert Run(plans, FakeEngine, rows=9, unit="row")() == 0
+    assert Run(shards, lambda shard: story_plan(shard, tmp_path, lists, None, 5, RUN), FakeEngine, 6, "story")() == 0
+    names = [Shard(data, "names", 0)]
+    assert Run(names, lambda shard: list_plan(shard, "q", 3, 5, RUN), FakeEngine, 3, "answer")() == 0
     return tmp_path
 
 
@@ -48,8 +48,21 @@ def test_a_sound_folder(folder):
 
 
 def test_work_in_the_making_is_counted(folder):
-    (folder / "data" / "00_2.partial").write_text('{"fingerprint": {}}\n{"row": 0}\n')
-    assert "2 complete, 1 in the making, 7 rows" in run_check(folder, 1)
+    head = {"fingerprint": Shard(folder / "data", "stories", 0, 0).read_manifest()["fingerprint"]}
+    row = {"row": 0, "text": "x", "tokens": 1}
+    partial = folder / "data" / "00_2.partial"
+    partial.write_text(f"{json.dumps(head)}\n{json.dumps(row)}\n{{torn")
+    assert "2 complete, 1 in the making, 7 rows" in (out := run_check(folder, 1)) and "sound" in out
+    partial.write_text(f"{json.dumps(head)}\nnonsense\n{json.dumps(row)}\n")
+    assert "00_2.partial, line 2, is damaged: delete that line" in run_check(folder, 1)
+    head["fingerprint"]["model"] = "other"
+    partial.write_text(f"{json.dumps(head)}\n{json.dumps(row)}\n")
+    assert "are from different runs (model is other" in run_check(folder, 1)
+
+
+def test_a_shard_shortened_by_a_limit_is_said_to_be(folder):
+    edit(folder / "data" / "00_0.manifest.json", '"of": 3', '"of": 9')
+    assert "2 complete, 0 in the making, 6 rows, 1 shortened by --limit" in run_check(folder, 1)
 
 
 def edit(path, old, new):
@@ -65,6 +78,10 @@ def edit(path, old, new):
     ("00_0.manifest.json", '"rows": 3', '"rows": 2', "holds 3 rows, its manifest says 2"),
     ("00_0.manifest.json", '"shard": "00_0"', '"shard": "00_7"', "was made as 00_7"),
     ("00_0.manifest.json", '"seed": 5', '"seed": 6', "is not what the recipe draws"),
+    ("00_0.manifest.json", '"seed": 5', '"seed": "5"', "was edited: its seed is 5"),
+    ("names0.manifest.json", '"seed": 5', '"seed": 6', "seed is not what the recipe draws"),
+    ("names0.manifest.json", '"rows": 3', '"rows": 1000000000000000000000', "its manifest says 1000"),
+    ("00_0.manifest.json", '"reason": "', '"reason": "refused by the engine: ', "all that is there is sound"),
     ("00_0.manifest.json", '"model": "fake"', '"model": "other"', "are from different runs"),
     ("00_0.manifest.json", '"row": 1', '"row": "one"', "was edited"),
     ("00_0.manifest.json", "{", "", "is not JSON"),

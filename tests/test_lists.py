@@ -37,11 +37,16 @@ def test_full_stops_and_ellipses_at_the_end_are_removed(ending):
     assert opening_prefixes("Long ago" + ending)[0] == ["Long", "Long ago"]
 
 
+def test_white_space_within_becomes_one_blank():
+    assert opening_prefixes("Long\t ago\u00a0in")[0] == ["Long", "Long ago", "Long ago in"]
+
+
 def test_a_comma_at_the_end_stays():
     assert opening_prefixes("Long ago,")[0] == ["Long", "Long ago,"]
 
 
-@pytest.mark.parametrize("item", ["In the land of [name],", "Once <b>", "A ____ day", "", "...", "42", "see http://x.y"])
+@pytest.mark.parametrize("item", ["In the land of [name],", "Once <b>", "A ____ day", "", "...", "42", "see http://x.y",
+                                  "Once\0upon a time", "One" + 300 * "o"])
 def test_unusable_openings_have_a_reason(item):
     prefixes, reason = opening_prefixes(item)
     assert not prefixes and reason

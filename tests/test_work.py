@@ -26,13 +26,14 @@ def folder(tmp_path):
 
 
 def plans(folder, subs=(0, 1, 2), out="data", seed=0, limit=None):
+    """The first two arguments of a Run: shards, and what is asked of each."""
     (folder / out).mkdir(exist_ok=True)
     shards = [Shard(folder / out, "stories", 0, sub) for sub in subs]
-    return [lambda shard=shard: story_plan(shard, folder, LISTS, limit, seed, RUN) for shard in shards]
+    return shards, lambda shard: story_plan(shard, folder, LISTS, limit, seed, RUN)
 
 
 def run(plans_, engine):
-    return Run(plans_, lambda: engine, rows=15, unit="story", facts={"notice": "TOY"})()
+    return Run(*plans_, lambda: engine, rows=15, unit="story", facts={"notice": "TOY"})()
 
 
 def files(folder, keep=("seconds", "made_in_last_run", "batch_size")):
@@ -79,7 +80,7 @@ def test_a_complete_range_does_not_load_a_model(folder, capsys):
     def load():
         raise AssertionError("loaded")
 
-    assert Run(plans(folder), load, rows=15, unit="story")() == 0
+    assert Run(*plans(folder), load, rows=15, unit="story")() == 0
     assert capsys.readouterr().err.count("is complete: nothing to do") == 3
 
 
@@ -120,7 +121,7 @@ def test_a_single_shard_that_another_process_holds_stops_the_run(folder):
 
 
 def test_over_a_range_a_held_shard_is_looked_at_again_at_the_end(folder, monkeypatch):
-    monkeypatch.setattr("babistories.work._POLL_SECONDS", 0.05)
+    monkeypatch.setattr("babistories.queues.LOOK_AGAIN_SECONDS", 0.05)
     shard = Shard(folder / "data", "stories", 0, 0)
     stack = exclusive(shard.lock)
     stack.__enter__()
@@ -152,8 +153,8 @@ def test_no_two_indices_of_a_list_stage_ask_for_the_same_answer(tmp_path):
 
 def test_more_rounds_take_the_earlier_answers_over(tmp_path):
     shard = Shard(tmp_path, "names", 0)
-    run([lambda: list_plan(shard, "q", 2, 0, RUN)], FakeEngine())
+    run(([shard], lambda shard: list_plan(shard, "q", 2, 0, RUN)), FakeEngine())
     first = shard.text.read_text()
     engine = FakeEngine()
-    run([lambda: list_plan(shard, "q", 5, 0, RUN)], engine)
+    run(([shard], lambda shard: list_plan(shard, "q", 5, 0, RUN)), engine)
     assert len(engine.requests) == 3 and shard.text.read_text().startswith(first)

@@ -2,9 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
+from babistories.engines.model_files import ModelFiles, find_model
 from babistories.streams import Stream
+
+__all__ = ["Completion", "Engine", "ModelFiles", "Request", "Sampling", "find_model", "load", "save_copy"]
 
 
 @dataclass(frozen=True)
@@ -49,3 +53,27 @@ class Engine(Protocol):
     def describe(self) -> dict[str, Any]:
         """Facts for the manifest: device, versions, batch size, engine."""
         ...
+
+
+def load(files: ModelFiles, quantization: str = "nf4", chat_form: str = "auto", sampling: Sampling | None = None,
+         max_batch_size: int | None = None, device: str | None = None) -> Engine:
+    """The engine for a model that `find_model` found.
+
+    `quantization` is "nf4" (4 bits with double quantisation) or "none"; `chat_form` "inst", "template", "plain" or
+    "auto"; `max_batch_size` the number of rows in the making at the same time (None: chosen for the device);
+    `device` "cpu", "cuda" or None (the GPU where there is one). DataError says in one line what is missing.
+    """
+    from babistories.engines.local import LocalEngine
+
+    form = files.chat_form if chat_form == "auto" else chat_form
+    return LocalEngine.load(files, quantization, form, sampling or Sampling(), max_batch_size, device)
+
+
+def save_copy(files: ModelFiles, out: Path, device: str | None = None) -> dict[str, Any]:
+    """Load a model in 4 bits and save it so to the folder `out`. Returns how its weights are stored.
+
+    A run with `out` as its model gives the same as a run with the original, bit for bit, without quantising again.
+    """
+    from babistories.engines import loading
+
+    return loading.save_copy(files, out, device)

@@ -1,0 +1,137 @@
+"""From a model's files to a model that is ready: loaded in 4 bits or whole, checked, on its device."""
+
+import contextlib
+import gc
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+import transformers
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from babistories.engines import attention, copies, four_bit, products
+from babistories.engines.model_files import ModelFiles
+from babistories.files import DataError
+
+QUANTIZATIONS = ("nf4", "none")
+_NF4_BYTES = 0.56  # a weight in 4 bits with its scales, and the share of weights that stay in 16 bits
+_LESS = "use --quantization nf4, a smaller model, or --model babymixtral"
+
+
+def pick_device(device: str | None) -> torch.device:
+    """The device to compute on: the GPU where there is one, unless told otherwise."""
+    if device not in (None, "cpu", "cuda"):
+        raise DataError(f"--device {device} is not known: cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        why = "this PyTorch is built without CUDA" if not torch.backends.cuda.is_built() else "no NVIDIA GPU is found"
+        raise DataError(f"--device cuda: {why}; without it the CPU is used (--model babymixtral runs well there)")
+    return torch.device("cuda" if device == "cuda" or (device is None and torch.cuda.is_available()) else "cpu")
+
+
+def check_memory(files: ModelFiles, quantization: str, device: torch.device) -> None:
+    """DataError when the weights cannot fit, before anything is downloaded or loaded."""
+    stored = files.stored_bytes
+    if stored is None:
+        return
+    wide = 4 if device.type == "cpu" else 2
+    needed = stored if files.is_copy else stored / files.stored_width * (_NF4_BYTES if quantization == "nf4" else wide)
+    if device.type == "cuda":
+        free, where = torch.cuda.mem_get_info()[0], f"the GPU ({torch.cuda.get_device_name()})"
+    else:
+        free, where = psutil.virtual_memory().available, "this machine, which has no usable GPU,"
+    if needed > free:
+        raise DataError(f"{files.name} with --quantization {quantization} needs about {needed / 1e9:.0f} GB for its "
+                        f"weights; {where} has {free / 1e9:.0f} GB free: {_LESS}")
+
+
+def load_tokenizer(files: ModelFiles) -> PreTrainedTokenizerBase:
+    """The model's tokenizer. No code that comes with a model is run."""
+    try:
+        with quiet():
+            return AutoTokenizer.from_pretrained(files.folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # what the tokenizers library raises has no other type
+        raise DataError(f"{files.name}: its tokenizer cannot be loaded ({_line(error)})") from None
+
+
+def load_model(files: ModelFiles, quantization: str, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+    """The model with its weights as asked, checked, in evaluation mode."""
+    if quantization not in QUANTIZATIONS:
+        raise DataError(f"--quantization {quantization} is not known: {' or '.join(QUANTIZATIONS)}")
+    if files.is_copy and quantization != "nf4":
+        raise DataError(f"{files.folder} holds 4-bit weights: it cannot be loaded with --quantization {quantization}")
+    folder = files.with_weights()
+    options: dict[str, Any] = {"attn_implementation": attention.NAME, "experts_implementation": products.NAME,
+                               "dtype": dtype}
+    try:
+        with quiet():
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+            if files.is_copy:
+                model = copies.load(folder, config, device, **options)
+            else:
+                if quantization == "nf4":
+                    options["quantization_config"] = four_bit.FourBitConfig(dtype)
+                model = AutoModelForCausalLM.from_pretrained(
+                    folder, config=config, device_map={"": device}, use_safetensors=True, local_files_only=True,
+                    trust_remote_code=False, **options)
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
+        why = f"cannot be loaded by transformers {transformers.__version__} ({_line(error)})"
+        if isinstance(error, torch.OutOfMemoryError):
+            why = f"with --quantization {quantization} does not fit on the GPU: {_LESS}"
+        raise DataError(f"{files.name} {why}") from None
+    if quantization == "nf4":
+        four_bit.check(model, files.name)
+        four_bit.prepare(model, dtype)
+    gc.collect()
+    return model.eval().requires_grad_(False)
+
+
+def save_copy(files: ModelFiles, out: Path, device: str | None) -> dict[str, Any]:
+    """See `babistories.engines.save_copy`."""
+    if files.is_copy:
+        raise DataError(f"{files.folder} is a 4-bit copy already (of {files.name})")
+    copies.check_new(out)
+    place = pick_device(device)
+    check_memory(files, "nf4", place)
+    with one_thread() if place.type == "cpu" else contextlib.nullcontext():
+        model = load_model(files, "nf4", torch.bfloat16, place)
+    copies.save(model, files, out)
+    return four_bit.facts(model)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let every operation of PyTorch run on one thread: sums are then added up in one order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without transformers' progress bars and advice on stderr."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _line(error: BaseException) -> str:
+    """The first line of an error's message."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:200]

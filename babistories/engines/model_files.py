@@ -1,0 +1,187 @@
+"""What can be known of a model without loading it: its files, its identity, its chat form. No torch in here.
+
+A model is a folder, or a name on the Hugging Face hub. Only safetensors weights are taken (pickled ones could run
+code), and no code that comes with a model is ever run.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from babistories.files import DataError
+
+COPY_KEY = "babistories_copy"  # in the config.json of a 4-bit copy: which model it is a copy of
+NOTICE_KEY = "babistories_notice"  # in config.json: what must be said of everything the model makes
+
+_ROOT = Path(__file__).resolve().parents[2]
+_EDGE = 1 << 20  # bytes hashed at each end of a weight file
+SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.txt"]  # all that is not weights
+_INST_TYPES = ("mixtral", "mistral")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A model that was found.
+
+    `name` and `revision` are its identity: the hub name and commit, or a folder's name and a hash of its content; a
+    4-bit copy has the identity of the model it was made from. `folder` holds the files (of a hub model, all but the
+    weights until `with_weights` has fetched them).
+    """
+
+    name: str
+    revision: str
+    folder: Path
+    config: dict[str, Any]
+    chat_form: str  # "inst", "template" or "plain"
+    notice: str | None = None
+    hub_commit: str | None = None
+    hub_name: str | None = None
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether the weights are stored in 4 bits by quantize_model.py."""
+        return COPY_KEY in self.config
+
+    @property
+    def stored_bytes(self) -> int | None:
+        """Bytes of the weight files; None where only a download would tell."""
+        for index in self.folder.glob("*.safetensors.index.json"):
+            try:
+                return int(json.loads(index.read_text(encoding="utf-8"))["metadata"]["total_size"])
+            except (ValueError, KeyError, TypeError):
+                return None
+        return sum(path.stat().st_size for path in _weight_files(self.folder)) or None
+
+    @property
+    def stored_width(self) -> int:
+        """Bytes of one stored weight."""
+        return 4 if (self.config.get("dtype") or self.config.get("torch_dtype")) == "float32" else 2
+
+    def with_weights(self) -> Path:
+        """The folder, after fetching the weights of a hub model."""
+        if self.hub_name:
+            import huggingface_hub
+
+            name, commit = self.hub_name, self.hub_commit
+            _from_hub(name, lambda: huggingface_hub.snapshot_download(
+                name, revision=commit, allow_patterns=[*SMALL_FILES, "*.safetensors"]))
+        if not _weight_files(self.folder):
+            raise DataError(f"{self.name} has no weights in safetensors files (pickled weights are never loaded)")
+        return self.folder
+
+
+def find_model(model: str, revision: str | None = None) -> ModelFiles:
+    """Find a model by folder or hub name. DataError says in one line what is missing and what to do.
+
+    >>> find_model("no/such/folder")
+    Traceback (most recent call last):
+    babistories.files.DataError: no/such/folder is neither a folder with a model (config.json) nor a hub name
+    """
+    folder = Path(model)
+    if not folder.is_dir() and (_ROOT / model / "config.json").exists():
+        folder = _ROOT / model  # the bundled model, from any working folder
+    if folder.is_dir():
+        if revision is not None:
+            raise DataError(f"--revision {revision} names a commit on the hub, but --model {model} is a folder")
+        return _in_folder(folder)
+    if model.count("/") > 1 or model.startswith((".", "~", "/")) or model.endswith("/"):
+        raise DataError(f"{model} is neither a folder with a model (config.json) nor a hub name")
+    return _on_hub(model, revision)
+
+
+def _in_folder(folder: Path) -> ModelFiles:
+    config = _config(folder, str(folder))
+    if not (weights := _weight_files(folder)):
+        pickled = [path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth")]
+        found = f" ({pickled[0]} is pickled and never loaded)" if pickled else ""
+        raise DataError(f"{folder} has no weights in safetensors files{found}")
+    copy = config.get(COPY_KEY)
+    name, revision = (copy["name"], copy["revision"]) if copy else (folder.resolve().name, _hash(folder, weights))
+    return ModelFiles(name, revision, folder, config, _chat_form(folder, config), config.get(NOTICE_KEY))
+
+
+def _on_hub(name: str, revision: str | None) -> ModelFiles:
+    import huggingface_hub
+
+    snapshot = _from_hub(name, lambda: huggingface_hub.snapshot_download(
+        name, revision=revision, allow_patterns=SMALL_FILES))
+    folder = Path(snapshot)
+    config = _config(folder, name)
+    copy = config.get(COPY_KEY, {"name": name, "revision": folder.name})  # a snapshot's folder is named by its commit
+    return ModelFiles(copy["name"], copy["revision"], folder, config, _chat_form(folder, config),
+                      config.get(NOTICE_KEY), hub_commit=folder.name, hub_name=name)
+
+
+def _from_hub(name: str, fetch: Callable[[], _T]) -> _T:
+    """Run a download; what goes wrong becomes one line with its remedy."""
+    from huggingface_hub import errors
+
+    instead = "or use --model babymixtral, which needs no download"
+    try:
+        return fetch()
+    except errors.GatedRepoError:
+        raise DataError(f"{name} is gated: ask for access on its page at huggingface.co and set HF_TOKEN, "
+                        f"{instead}") from None
+    except errors.RevisionNotFoundError:
+        raise DataError(f"{name} has no such revision on the hub: check --revision") from None
+    except errors.RepositoryNotFoundError:
+        raise DataError(f"{name} is not a folder, and not a model on the hub that this machine may read "
+                        f"(a private one needs HF_TOKEN), {instead}") from None
+    except errors.HFValidationError:
+        raise DataError(f"{name} is neither a folder with a model (config.json) nor a hub name") from None
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.HfHubHTTPError, OSError) as error:
+        if isinstance(error, OSError) and error.filename:
+            raise  # a full disk, a folder without permission: the message of the system names it
+        offline = "HF_HUB_OFFLINE is set" if os.environ.get("HF_HUB_OFFLINE") else "the hub cannot be reached"
+        raise DataError(f"{name} is not on this machine, and {offline}: download it where there is a network, "
+                        f"{instead}") from None
+
+
+def _config(folder: Path, name: str) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{name} holds no config.json: it is not a model for transformers") from None
+    except ValueError as error:
+        raise DataError(f"{folder / 'config.json'} is not JSON ({error})") from None
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise DataError(f"{folder / 'config.json'} names no model_type: it is not a model for transformers")
+    if "quantization_config" in config:
+        method = dict(config["quantization_config"]).get("quant_method", "another method")
+        raise DataError(f"{name} is already quantised ({method}): name the original model instead")
+    return config
+
+
+def _chat_form(folder: Path, config: dict[str, Any]) -> str:
+    if config["model_type"] in _INST_TYPES:
+        return "inst"
+    try:
+        tokenizer = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        tokenizer = {}
+    stored = (folder / "chat_template.jinja").exists() or (folder / "chat_template.json").exists()
+    return "template" if stored or tokenizer.get("chat_template") else "plain"
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors"))
+
+
+def _hash(folder: Path, weights: list[Path]) -> str:
+    """A short name for a folder's content. Of the weights only the ends are read: the files may be 90 GB."""
+    digest = hashlib.sha256()
+    for path in [folder / "config.json", folder / "tokenizer.json"]:
+        digest.update(hashlib.sha256(path.read_bytes() if path.exists() else b"").digest())
+    for path in weights:
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}\n".encode())
+        with open(path, "rb") as file:
+            digest.update(file.read(_EDGE))
+            file.seek(max(size - _EDGE, 0))
+            digest.update(file.read(_EDGE))
+    return f"sha256:{digest.hexdigest()[:16]}"

@@ -1,0 +1,100 @@
+"""Matrix products at fixed shapes: the experts of a mixture, and the output layer.
+
+Both work on a number of rows that the batch decides: those that chose an expert, those that need a next token. On a
+CPU they are cut into tiles of 16 rows, the last one padded, so that a row's product always runs at the same shape.
+The experts are plugged into transformers' experts interface; a token's experts are added in the router's order.
+"""
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
+
+from babistories.engines.attention import NAME
+from babistories.engines.four_bit import dense
+
+_rows_of_a_tile = 16
+
+
+def set_tile_rows(rows: int) -> None:
+    """Cut into tiles of so many rows from now on (16 unless a BLAS is found to need 1)."""
+    global _rows_of_a_tile
+    _rows_of_a_tile = rows
+
+
+class TiledOutput(nn.Module):
+    """An output layer that works on tiles of rows."""
+
+    def __init__(self, layer: nn.Module):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        rows = hidden_states.reshape(-1, hidden_states.shape[-1])
+        missing = -len(rows) % _rows_of_a_tile
+        padded = torch.nn.functional.pad(rows, (0, 0, 0, missing))
+        tiles = padded.split(_rows_of_a_tile) if len(padded) else [rows]
+        out = torch.cat([self.layer(tile) for tile in tiles])
+        return out[: len(rows)].view(*hidden_states.shape[:-1], out.shape[-1])
+
+
+def _experts(self: Any, hidden_states: torch.Tensor, top_k_index: torch.Tensor,
+             top_k_weights: torch.Tensor) -> torch.Tensor:
+    """What transformers' models call: hidden states (tokens, size), each token's experts and weights (tokens, k)."""
+    ranks = top_k_index.shape[1]
+    plan = (_Tiles if hidden_states.is_cpu else _Groups)(top_k_index.reshape(-1), self.num_experts)
+    taken = hidden_states.index_select(0, plan.order // ranks)
+    middle = _products(self, "gate_up_proj" if self.has_gate else "up_proj", taken, plan)
+    middle = self._apply_gate(middle) if self.has_gate else self.act_fn(middle)
+    out = _products(self, "down_proj", middle, plan).index_select(0, plan.back)
+    if getattr(self, "has_post_expert_norm", False):
+        out = self.post_expert_norm(out)
+    out = out.view(len(hidden_states), ranks, -1) * top_k_weights.to(out.dtype).unsqueeze(-1)
+    total = out[:, 0]
+    for rank in range(1, ranks):
+        total = total + out[:, rank]
+    return total.to(hidden_states.dtype)
+
+
+class _Groups:
+    """The rows sorted by expert: `order` says which row stands where, `back` where a row went, `sizes` and `experts`
+    into which pieces they fall, each the work of one expert."""
+
+    def __init__(self, choice: torch.Tensor, experts: int):
+        self.order = torch.argsort(choice, stable=True)
+        self.back = torch.empty_like(self.order)
+        self.back[self.order] = torch.arange(len(choice), device=choice.device)
+        self.sizes = torch.bincount(choice, minlength=experts).tolist()
+        self.experts = list(range(experts))
+
+
+class _Tiles(_Groups):
+    """As `_Groups`, in pieces of equal size, padded with rows that nobody reads."""
+
+    def __init__(self, choice: torch.Tensor, experts: int):
+        size, chosen = _rows_of_a_tile, choice.numpy()
+        counts = np.bincount(chosen, minlength=experts)
+        tiles = -(-counts // size)
+        order = np.argsort(chosen, kind="stable")
+        shift = (np.cumsum(tiles) - tiles) * size - (np.cumsum(counts) - counts)
+        places = np.arange(len(chosen)) + np.repeat(shift, counts)
+        padded, back = np.zeros(tiles.sum() * size, dtype=np.int64), np.empty_like(order)
+        padded[places], back[order] = order, places
+        self.order, self.back = torch.from_numpy(padded), torch.from_numpy(back)
+        self.sizes = [size] * int(tiles.sum())
+        self.experts = np.repeat(np.arange(experts), tiles).tolist()
+
+
+def _products(self: Any, name: str, rows: torch.Tensor, plan: _Groups) -> torch.Tensor:
+    weight = dense(getattr(self, name), rows.dtype)
+    weights = (weight if self.is_transposed else weight.transpose(1, 2)).unbind()
+    out = rows.new_empty(len(rows), weights[0].shape[-1])
+    for expert, piece, result in zip(plan.experts, rows.split(plan.sizes), out.split(plan.sizes), strict=True):
+        torch.mm(piece, weights[expert], out=result)
+        if self.has_bias:
+            result += getattr(self, f"{name}_bias")[expert]
+    return out
+
+
+ALL_EXPERTS_FUNCTIONS.register(NAME, _experts)

@@ -1,0 +1,80 @@
+"""Manifests: the fingerprint of a shard (everything that decides its content), and the form that its records have.
+
+What is read back from a disk may have been damaged or edited, so its form is looked at before it is used.
+"""
+
+import math
+from collections.abc import Set
+from typing import Any
+
+from babistories.files import DataError
+
+Record = dict[str, Any]
+ONE_CORPUS = ("model", "revision", "quantization", "chat_form", "sampling")  # in which all shards of a corpus agree
+
+
+class AnotherRun(DataError):
+    """A shard was made with another fingerprint than the one asked for."""
+
+
+def differences(asked: Record, found: Record, at: str = "") -> list[str]:
+    """What differs between two fingerprints, in words.
+
+    >>> differences({"seed": 0, "sampling": {"top_k": 0}}, {"seed": 1, "sampling": {"top_k": 0}})
+    ['seed is 1, asked for 0']
+    """
+    told = []
+    for key in sorted(asked.keys() | found.keys()):
+        ours, theirs = asked.get(key), found.get(key)
+        if isinstance(ours, dict) and isinstance(theirs, dict):
+            told += differences(ours, theirs, f"{at}{key}.")
+        elif ours != theirs:
+            told.append(f"{at}{key} is {_short(theirs)}, asked for {_short(ours)}")
+    return told
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:24] + "..."
+
+
+def is_manifest(value: Any, names: Set[str]) -> bool:
+    """Whether a JSON value has a manifest's form. `names` are the files that it may describe."""
+    if not isinstance(value, dict):
+        return False
+    files, skipped, answers = value.get("files"), value.get("skipped"), value.get("answers", [])
+    seconds = value.get("seconds", 0)
+    return (
+        isinstance(value.get("fingerprint"), dict)
+        and all(_is_count(value.get(key)) for key in ("rows", "of", "made", "tokens"))
+        and _is_count(value.get("made_in_last_run", 0))
+        and isinstance(seconds, int | float)
+        and 0 <= seconds < math.inf
+        and isinstance(files, dict)
+        and files.keys() <= names
+        and isinstance(skipped, list)
+        and all(isinstance(one, dict) and _is_count(one.get("row")) and _is_text(one.get("reason")) for one in skipped)
+        and isinstance(answers, list)
+        and all(isinstance(one, dict) and _is_count(one.get("characters")) for one in answers)
+    )
+
+
+def row_number(record: Any) -> int:
+    """The row of a finished record. ValueError when the record could not be written to a shard's final files.
+
+    >>> row_number({"row": 7, "text": "Once", "tokens": 1}), row_number({"row": 8, "skipped": "no prompt"})
+    (7, 8)
+    """
+    if not isinstance(record, dict) or not _is_count(record.get("row")):
+        raise ValueError("not a row")
+    if not _is_text(record.get("skipped")) and not (_is_text(record.get("text")) and _is_count(record.get("tokens"))):
+        raise ValueError(f"row {record['row']} is not finished")
+    return record["row"]
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)

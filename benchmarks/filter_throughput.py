@@ -1,0 +1,112 @@
+"""How fast stage 5 is, how much memory it takes, and how many planted near copies it finds.
+
+Makes shards of the real size (see make_corpus.py), runs data/filter_tinystories.py over them with everything on, and
+holds the ledger against what was planted. Beside it, in this process on one core: cleaning alone, and a plain loop of
+str.find over 100 markers, in turns over the same raw stories.
+
+    python benchmarks/filter_throughput.py                       # 200,000 stories
+    python benchmarks/filter_throughput.py --stories 2500000     # the published run's size
+"""
+
+import argparse
+import json
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import make_corpus
+import psutil
+
+from babistories.cleaning import examine
+
+ROOT = Path(__file__).resolve().parents[1]
+ROUNDS = 5  # of cleaning and finding in turns; the fastest of each counts
+MARKERS = """Moral of the story|Moral:|The moral|the moral of|So the moral|And the moral|**Moral|The end|THE END|The End
+the end.|Note:|(Note|Note to|NOTE:|Author's note|Notes:|Characters:|Character:|Conflict:|Plot twist:|Plot Twist:|Twist:
+Dialogue:|Bad ending:|Bad Ending:|Ending:|Theme:|Themes:|Story keywords:|Keywords:|Key words:|Words:|Words used:|##|###
+List of simple words|List of words|Simple words|Vocabulary:|**|***|* * *|User 1:|User:|Human:|Assistant:|Instruction:
+Prompt:|[INST]|[/INST]|<s>|</s>|http|www.|.com|==|---|&amp;|&quot;|&lt;|&gt;|&nbsp;|&#|Question:|Questions:|Answer:
+Summary:|Title:|Setting:|Plot:|Verb:|Noun:|Adjective:|Features:|Foreshadowing:|Moral value:|Lesson:|The lesson
+This story|In this story|I hope you|Let me know|Remember to only|Possible story|Write a short|Sure, here|Certainly
+As an AI|I'm sorry|I cannot|3-5 paragraphs|year old child|word count|Once upon a time, there was another|Glossary:
+Discussion questions|Activity:|Explanation:|The story uses"""
+
+
+def cleaning_speed(count: int) -> dict[str, float]:
+    """Stories a second on one core: cleaning, and looking for 100 markers."""
+    stories = list(make_corpus.raw_stories(count, seed=1))
+    markers = MARKERS.replace("\n", "|").split("|")[:100]
+    assert len(markers) == 100
+
+    def find_all() -> None:
+        for story in stories:
+            for marker in markers:
+                story.find(marker)
+
+    def clean_all() -> None:
+        for story in stories:
+            examine(story, "stop")
+
+    best = {"find": float("inf"), "clean": float("inf")}
+    for _ in range(ROUNDS):
+        for name, work in (("find", find_all), ("clean", clean_all)):
+            start = time.process_time()
+            work()
+            best[name] = min(best[name], time.process_time() - start)
+    return {"find_stories_s": count / best["find"], "cleaning_stories_s": count / best["clean"],
+            "cleaning_ratio_vs_find": best["find"] / best["clean"]}  # fmt: skip
+
+
+def run_stage(folder: Path) -> dict[str, float]:
+    """Seconds that stage 5 takes as a process of its own, and the most memory that it and its workers hold."""
+    start, peak = time.perf_counter(), 0
+    process = psutil.Popen([sys.executable, ROOT / "data/filter_tinystories.py", "--data_dir", folder])
+    while process.poll() is None:
+        held = 0
+        for one in [process, *process.children(recursive=True)]:
+            try:
+                held += one.memory_info().rss
+            except psutil.NoSuchProcess:
+                continue
+        peak = max(peak, held)
+        time.sleep(0.2)
+    if process.returncode:
+        raise SystemExit(f"stage 5 ended with status {process.returncode}")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)  # beside a busy machine this tells more than the seconds
+    return {"seconds": time.perf_counter() - start, "cpu_s": used.ru_utime + used.ru_stime, "peak_gb": peak / 1e9}
+
+
+def found_copies(folder: Path) -> dict[str, float]:
+    """Which share of the planted near copies was found, and which share of all other stories was taken for one."""
+    truths = [json.loads(line) for line in (folder / "truth.jsonl").read_text().splitlines()]
+    planted = {truth["index"] for truth in truths if "near" in truth}
+    found = false = others = 0
+    with open(folder / "ledger.jsonl") as file:
+        for index, line in enumerate(file):
+            dropped = json.loads(line)["duplicate_of"] is not None
+            found += dropped and index in planted
+            false += dropped and index not in planted
+            others += index not in planted
+    return {"planted": len(planted), "near_copies_found": found / len(planted), "false_copies": false / others}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stories", type=int, default=200_000)
+    parser.add_argument("--folder", type=Path, help="keep the shards here, and take those that are there")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = args.folder or Path(temporary)
+        if not (folder / "truth.jsonl").exists():
+            make_corpus.make(args.stories, folder)
+        run = run_stage(folder)
+        copies = found_copies(folder)
+    result = {"stories": args.stories, **run, "stories_s": args.stories / run["seconds"], **copies,
+              **cleaning_speed(min(args.stories, 10_000))}  # fmt: skip
+    print(json.dumps({key: round(value, 4) for key, value in result.items()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""Story shards of the real size for measuring stage 5, in which it is known what is dirty and what is a near copy.
+
+A story is some fifteen sentences drawn from a pool of many thousands, about 890 characters. 30 % have dirty endings,
+2 % are near copies of an earlier story (word 5-gram Jaccard at least 0.8 with it), 1 % are look-alikes that are none
+(0.45 to 0.75). `truth.jsonl` beside the shards says which. The same seed makes the same files.
+
+    python benchmarks/make_corpus.py --stories 200000 --out_dir /tmp/corpus
+"""
+
+import argparse
+import hashlib
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+SHARD = 1000
+NEAR, LOOKALIKE, DIRTY = 0.02, 0.01, 0.30
+
+
+def words(text: str) -> list[str]:
+    return text.split()
+
+
+NAMES = words(
+    "Bai Tom Mia Zara Kofi Lena Omar Ravi Noor Finn Asha Luca Yuki Hugo Ines Jabari Nina Pavel Rosa Sami Tala Uma "
+    "Viktor Wren Xena Yara Zeke Amara Bruno Chidi Dina Emil Farah Greta Hana Ivan Jun Kira Leo Maren Nico Olga "
+    "Priya Quinn Remy Suri Timo Ulla Vera Willa"
+)
+VERBS = words(
+    "jump find carry paint whisper climb share build hide follow wash push catch mend plant open count feed drop "
+    "lift bake hear visit fix pull search swim hug guess laugh"
+)
+NOUNS = words(
+    "kite river lantern basket pebble garden blanket teapot ladder feather wagon acorn window puddle candle drum "
+    "mitten bridge whistle cushion barrel button carpet tunnel fountain pumpkin marble rocket saddle hammock "
+    "sandal bucket ribbon compass turnip trumpet thimble seashell pillow umbrella"
+)
+ADJECTIVES = words(
+    "red brave quiet shiny gentle muddy round sleepy tiny golden soft clumsy warm striped wobbly proud "
+    "curious noisy fluffy yellow crooked smooth cheerful dusty"
+)
+PLACES = (
+    "by the mill|near the pond|behind the barn|under the oak|at the market|on the hill|beside the well|in the attic"
+)
+SENTENCES = """One morning, NAME saw a ADJ NOUN PLACE.|NAME wanted to VERB the NOUN before lunch.
+"Can we VERB it together?" asked NAME.|The NOUN was ADJ, and it smelled of NOUN and rain.
+"I am not ADJ today," said the ADJ NOUN with a smile.|NAME put the NOUN next to a ADJ NOUN PLACE.
+Then a ADJ mouse came to VERB the NOUN.|"Look, a ADJ NOUN!" shouted NAME, and everyone turned around.
+They tried to VERB the NOUN, but it was too ADJ.|NAME felt ADJ and sat down PLACE for a while.
+After that, the ADJ NOUN did not VERB any more.|NAME and the ADJ fox shared a NOUN PLACE.
+"We must VERB before the NOUN gets ADJ," said Grandpa.|A ADJ bird told NAME to VERB every NOUN it could see.
+NAME gave the NOUN to a ADJ girl who liked to VERB.|Slowly the ADJ NOUN began to VERB PLACE.
+It was a ADJ day, and the NOUN looked ADJ in the sun.|NAME had never seen such a ADJ NOUN in a NOUN before.""".replace(
+    "\n", "|"
+)
+DIRT = (
+    "\n\nMoral of the story: It is good to VERB with a friend.",
+    " The end.",
+    "\n\nThe End",
+    "\n\n**Moral:** Be ADJ.",
+    "\n\nNote: This story only uses simple words that a child would understand.",
+    "\n\n(Note to parents: talk about it.)",
+    "\n\nCharacters: NAME, a fox\n\nConflict: the NOUN is ADJ",
+    "\n\n## Another story\n\nOnce there was a ADJ NOUN.",
+    "\n\nUser 1: Write one about a NOUN",
+    " So the moral is to be ADJ. The end.",
+    "\n\nWords: VERB, NOUN, ADJ",
+)
+
+
+class Maker:
+    """Makes story after story; remembers some of them to copy later."""
+
+    def __init__(self, seed: int):
+        self.random = random.Random(seed)
+        slots = {"VERB": VERBS, "NOUN": NOUNS, "ADJ": ADJECTIVES, "PLACE": PLACES.split("|")}
+        self._slots = slots
+        self._pool = list(dict.fromkeys(self._filled(t) for t in SENTENCES.split("|") for _ in range(3000)))
+        self._earlier: list[tuple[int, str]] = []
+
+    def _filled(self, template: str) -> str:
+        for slot, choices in self._slots.items():
+            while slot in template:
+                template = template.replace(slot, self.random.choice(choices), 1)
+        return template
+
+    def _changed(self, story: str, words: int) -> str:
+        """A story with some words, far from each other, replaced by one that stands nowhere else."""
+        parts = story.split(" ")
+        step = len(parts) // words
+        for number in range(words):
+            at = number * step + self.random.randrange(max(1, step - 6))
+            parts[at] = f"{self.random.choice(NOUNS)}{self.random.choice(ADJECTIVES)}"
+        return " ".join(parts)
+
+    def story(self, index: int) -> tuple[str, dict, dict]:
+        """(answer, what it was asked, what is true of it)."""
+        draw = self.random.random
+        name, words = self.random.choice(NAMES), [self.random.choice(some) for some in (VERBS, NOUNS, ADJECTIVES)]
+        opening = f"Once upon a time {name}"
+        truth: dict = {}
+        fate = draw()
+        if fate < NEAR + LOOKALIKE and self._earlier:
+            of, text = self.random.choice(self._earlier)
+            near = fate < NEAR
+            text = self._changed(text, self.random.randint(1, 2) if near else self.random.randint(5, 9))
+            truth = {"near" if near else "lookalike": of}
+        else:
+            sentences = self.random.choices(self._pool, k=15)
+            body = "\n\n".join(" ".join(sentences[part : part + 5]) for part in (0, 5, 10))
+            text = f"{opening} had a {words[2]} {words[1]} and liked to {words[0]}. {body}".replace("NAME", name)
+            if index % 7 == 0:
+                self._earlier.append((index, text))
+                if len(self._earlier) > 20000:
+                    self._earlier.pop(self.random.randrange(len(self._earlier)))
+        if draw() < DIRTY:
+            text += self._filled(self.random.choice(DIRT).replace("NAME", name))
+            truth["dirty"] = True
+        verb, noun, adjective = words
+        prompt = ("Write a short story (3-5 paragraphs) which only uses very simple words that a 3 year old child "
+                  f'would understand. The story should use the character name "{name}", the verb "{verb}", '
+                  f'the noun "{noun}" and the adjective "{adjective}". Remember to only use simple words!')  # fmt: skip
+        asked = {"name": name, "starting": opening, "prompt": prompt, "row": index % SHARD, "words": words,
+                 "features": self.random.choice([[], ["Dialogue"], ["MoralValue", "Twist"]]), "seed": index,
+                 "finish": "stop", "tokens": 200}  # fmt: skip
+        return text, asked, truth
+
+
+def make(stories: int, folder: Path, seed: int = 0) -> None:
+    """Write shards of 1,000 stories, their manifests, and truth.jsonl."""
+    folder.mkdir(parents=True, exist_ok=True)
+    maker = Maker(seed)
+    with open(folder / "truth.jsonl", "w", encoding="utf-8") as truths:
+        for start in tqdm(range(0, stories, SHARD), unit="shard"):
+            texts, prompts = [], []
+            for index in range(start, min(stories, start + SHARD)):
+                answer, asked, truth = maker.story(index)
+                texts.append(json.dumps(f"[INST] {asked['prompt']} [/INST] {answer}") + "\n")
+                prompts.append(json.dumps(asked) + "\n")
+                if truth:
+                    truths.write(json.dumps({"index": index, **truth}) + "\n")
+            _write_shard(folder, f"{start // SHARD // 100:02d}_{start // SHARD % 100}", texts, prompts)
+
+
+def _write_shard(folder: Path, name: str, texts: list[str], prompts: list[str]) -> None:
+    contents = {f"prompt{name}.txt": "".join(prompts), f"{name}.txt": "".join(texts)}
+    fingerprint = {"model": "made-up", "revision": None, "quantization": "none", "chat_form": "inst", "sampling": {}}
+    sums = {file: hashlib.sha256(text.encode()).hexdigest() for file, text in contents.items()}
+    manifest = {"fingerprint": fingerprint, "rows": len(texts), "of": len(texts), "skipped": [], "files": sums}
+    for file, content in {f"{name}.manifest.json": json.dumps(manifest), **contents}.items():
+        (folder / file).write_text(content, encoding="utf-8")
+
+
+def raw_stories(count: int, seed: int = 0) -> Iterator[str]:
+    """Raw answers only, for measuring functions by themselves."""
+    maker = Maker(seed)
+    return (maker.story(index)[0] for index in range(count))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stories", type=int, default=200_000)
+    parser.add_argument("--out_dir", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    make(args.stories, args.out_dir, args.seed)

@@ -1,0 +1,71 @@
+"""Stage 5: the raw stories -> a clean corpus, data/stories_clean.txt, and a ledger that says why of every story.
+
+Reads every complete shard {NN}_{K}.txt in this folder. Cuts what follows a story (a moral, "The end.", notes), refuses
+what is unusable, finds exact and near copies, and holds each story against its words, its name and its opening. Writes
+stories_clean.txt, traindataset.txt, valdataset.txt and testdataset.txt (98, 1 and 1 %), a JSON string a line,
+ledger.jsonl, a JSON object for every story read, and summary.json, all at once at the end. Prints what was counted,
+and draws report.html, measures.json and figures/ from it.
+
+    cd data && python filter_tinystories.py
+    python filter_tinystories.py --explain 00_17 12           # one story before and after, with the rule that acted
+    python filter_tinystories.py --input TinyStories.txt      # stories from elsewhere -> folder TinyStories/
+"""
+
+from argparse import ArgumentTypeError
+from collections.abc import Sequence
+from pathlib import Path
+
+from babistories import cli, corpus, duplicates, judging, report, sources
+from babistories.explain import explain
+from babistories.holdout import read_entries
+
+
+def axes(text: str) -> tuple[str, ...]:
+    chosen = tuple(text.split(","))
+    if not set(chosen) <= set(judging.REQUIRABLE):
+        raise ArgumentTypeError(f"{text!r} is not some of {','.join(judging.REQUIRABLE)}")
+    return chosen
+
+
+def options() -> cli.Parser:
+    parser = cli.data_dir_parser(__doc__, __file__)
+    add = parser.add_argument
+    add("--input", type=Path, nargs="+", metavar="FILE", help="stories from elsewhere instead of shards: text with "
+        "<|endoftext|>, or JSON lines; goes into a folder of the first file's name in --data_dir")  # fmt: skip
+    add("--keep_paragraphs", action="store_true", help="keep line breaks (default: make one space of them)")
+    add("--require", type=axes, default=(), metavar="AXES",
+        help=f"keep a story only if what was asked for is in it: {','.join(judging.REQUIRABLE)}")  # fmt: skip
+    add("--similarity", type=cli.number(float, 0.3, 1), default=duplicates.THRESHOLD,
+        help="stories this similar are near copies (Jaccard of word n-grams, default %(default)s)")  # fmt: skip
+    add("--ngram", type=cli.number(int, 1, 20), default=duplicates.NGRAM, help="default %(default)s")
+    for what in ("names", "words", "openings"):
+        add(f"--holdout_{what}", type=Path, metavar="FILE",
+            help=f"stories with these {what} (one a line) go into the test set only")  # fmt: skip
+    add("--workers", type=cli.number(int, 1, 256), help="processes (default: one for every core)")
+    add("--no_report", action="store_true", help="do not draw report.html and figures/")
+    add("--explain", nargs=2, metavar=("SHARD", "ROW"), help="show one story before and after; write nothing")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = (parser := options()).parse_args(argv)
+    held_out = (read_entries(path) for path in (args.holdout_names, args.holdout_words, args.holdout_openings))
+    rules = judging.Rules(args.keep_paragraphs, args.require, args.ngram, *held_out)
+    source = sources.in_files(args.input) if args.input else sources.in_folder(args.data_dir, args.allow_mixed)
+    folder = args.data_dir / args.input[0].stem if args.input else args.data_dir
+    if args.explain:
+        shard, row = args.explain
+        if not row.isdecimal():
+            parser.error(f"argument --explain: {row!r} is not the number of a row")
+        print(*explain(source.units, shard, int(row), rules, folder / corpus.LEDGER), sep="\n")
+        return 0
+    summary = corpus.build(source, folder, rules, args.similarity, args.workers)
+    print(*summary.lines(), sep="\n")
+    print(f"written to {folder}: {', '.join((corpus.STORIES, *corpus.SETS.values(), corpus.LEDGER, corpus.SUMMARY))}")
+    if not args.no_report:
+        print(f"report: {report.write(folder)}")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

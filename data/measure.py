@@ -1,0 +1,47 @@
+"""After stage 5: how diverse, how long and how readable the clean stories are, beside any other corpus.
+
+Reads stories_clean.txt, and each FILE of --against: plain text with <|endoftext|> between the stories, JSON lines
+(the story under "story" or "text"), or one JSON string a line. Prints the measures with their 95 % intervals, writes
+measures.json, and draws report.html again with the other corpora in it. docs/CORPUS.md explains each measure.
+
+    cd data && python measure.py --against TinyStories-train.txt
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from babistories import cli, diversity, report, table
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = cli.Parser(__doc__)
+    parser.add_argument("--data_dir", type=Path, default=Path(__file__).resolve().parent,
+                        help="the folder to work on (default: where this script stands)")
+    parser.add_argument("--against", type=Path, nargs="+", default=[], metavar="FILE", help="other corpora")
+    parser.add_argument("--tokenizer", default=None, metavar="NAME",
+                        help="count tokens too: tiktoken:gpt2, a tokenizer.json, the folder of one, or a hub id")
+    parser.add_argument("--words", type=cli.number(int, diversity.MAX_N, 10_000), default=diversity.MATCHED_WORDS,
+                        metavar="N", help="stories are cut after their Nth word where corpora are compared on the same "
+                        "amount of text (default %(default)s)")  # fmt: skip
+    args = parser.parse_args(argv)
+
+    tokens = counter(args.tokenizer) if args.tokenizer else None
+    measured = diversity.measure(list(diversity.corpora_of(args.data_dir, args.against, args.words)), tokens)
+    print(table.as_text(measured))
+    if (args.data_dir / "ledger.jsonl").exists():
+        print(f"\n{report.write(args.data_dir, measured)}: drawn again with these measures")
+    else:
+        print(f"\n{report.write_measures(args.data_dir, measured)} written")
+    return 0
+
+
+def counter(name: str) -> diversity.Tokens:
+    """Counts the tokens of stories with a tokenizer."""
+    from babistories.tokens import load_tokenizer
+
+    tokenizer = load_tokenizer(name)
+    return lambda stories: [len(ids) for ids in tokenizer.encode(stories)]
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,126 @@
+"""The pipeline at a size for hundreds of runs: its stages, what each leaves in the folder, and runs with faults."""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNNER = Path(__file__).with_name("runner.py")
+TORTURE = bool(os.environ.get("TORTURE"))  # make torture: everything, not a sample
+CONTENT = {"fingerprint", "rows", "of", "made", "skipped", "tokens", "answers", "files", "notice", "prompt_source"}
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    script: str
+    options: tuple[object, ...]
+    slow: bool = False  # a run takes seconds: fewer of them where a sample is enough
+
+    def command(self, folder: Path, *more: object) -> list[str]:
+        fill = {"DATA": folder / "data", "METAPROMPT": folder / "metaprompt", "MODEL": folder / "model"}
+        return [self.script, *(str(fill.get(str(option), option)) for option in (*self.options, *more))]
+
+
+MODEL = ("--model", "MODEL", "--out_dir", "DATA")
+STORIES = ("--metaprompt_dir", "METAPROMPT", *MODEL)
+STAGES = [
+    Stage("openings", "generate_starting.py", ("--idx", "0,0p2", "--rounds", 5, *MODEL)),
+    Stage("names", "generate_names.py", ("--idx", "0-1", "--rounds", 5, *MODEL)),
+    Stage("list of openings", "data/filter_starting.py", ("--data_dir", "DATA")),
+    Stage("list of names", "data/filter_name.py", ("--data_dir", "DATA")),
+    Stage("prompts", "metaprompt/compose_data.py", ("--metaprompt_dir", "METAPROMPT", "--count", 2003)),
+    Stage("splitting", "metaprompt/split_data.py", ("--metaprompt_dir", "METAPROMPT")),
+    Stage("stories", "generate.py", ("--data_idx", 0, "--sub_data_idx", "0-1", "--limit", 6, *STORIES)),
+    Stage("more stories", "generate.py", ("--data_idx", 0, "--sub_data_idx", "0-2", "--limit", 9, *STORIES)),
+    Stage("corpus", "data/filter_tinystories.py", ("--data_dir", "DATA", "--workers", 1, "--no_report")),
+    Stage("report", "data/filter_tinystories.py", ("--data_dir", "DATA", "--workers", 1), slow=True),
+]
+
+
+def start(command: list[str], folder: Path, fault: str = "", log: Path | None = None, engine: str = "fake 0",
+          **environment: str) -> subprocess.Popen[str]:
+    """One of the scripts as a process of its own, with a fault in it."""
+    faults = {"FAULT_FOLDER": str(folder), "FAULT_ENGINE": engine, **environment}
+    if fault:
+        faults["FAULT_AT"] = fault
+    if log:
+        faults["FAULT_LOG"] = str(log)
+    return subprocess.Popen([sys.executable, "-W", "error", str(RUNNER), *command], cwd=folder, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **faults})
+
+
+def run(command: list[str], folder: Path, fault: str = "", **options: object) -> tuple[int, str]:
+    """Status and stderr of a run to its end."""
+    process = start(command, folder, fault, **options)  # type: ignore[arg-type]
+    _, error = process.communicate(timeout=120)
+    assert "Traceback" not in error, error
+    return process.returncode, error
+
+
+def finish(command: list[str], folder: Path, **options: object) -> str:
+    """A run that must succeed; its stderr."""
+    status, error = run(command, folder, **options)
+    assert status == 0, f"{command} ended with {status}: {error}"
+    return error
+
+
+def prepare(folder: Path) -> Path:
+    """A folder to work in, with something that has the form of a model."""
+    for name in ("data", "metaprompt", "model"):
+        (folder / name).mkdir(parents=True)
+    (folder / "model" / "config.json").write_text('{"model_type": "mixtral"}')
+    (folder / "model" / "model.safetensors").write_bytes(b"no weights")
+    return folder
+
+
+def copy(folder: Path, to: Path) -> Path:
+    return shutil.copytree(folder, to, dirs_exist_ok=True)
+
+
+def contents(folder: Path) -> dict[str, object]:
+    """All files of a folder; of manifests what must not differ between two runs."""
+    found: dict[str, object] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        found[str(path.relative_to(folder))] = path.read_bytes()
+        if path.name.endswith(".manifest.json"):
+            found[str(path.relative_to(folder))] = {
+                key: value for key, value in json.loads(path.read_bytes()).items() if key in CONTENT}
+    return found
+
+
+def rows(folder: Path) -> list[tuple[str, int]]:
+    """Shard and row of every story in a folder, in the order of the files."""
+    return [(path.name, json.loads(line)["row"]) for path in sorted((folder / "data").glob("prompt*.txt"))
+            for line in path.read_bytes().split(b"\n")[:-1]]
+
+
+def sample(stage: Stage, cases: list[Any], size: int) -> list[Any]:
+    """All cases in a torture run, otherwise about so many, evenly; an odd stride takes both of what alternates."""
+    size = max(1, size // 3) if stage.slow else size
+    return cases if TORTURE else cases[:: max(1, len(cases) // size) | 1]
+
+
+def all_of(check: Callable[[Any], None], cases: Iterable[Any]) -> None:
+    """Check many cases, as many at a time as there are cores. The first failure is raised."""
+    with ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:
+        list(pool.map(check, cases))
+
+
+@contextlib.contextmanager
+def scratch(parent: Path, name: str) -> Iterator[Path]:
+    """A folder that is gone afterwards: hundreds of them would fill the disk."""
+    folder = parent / name
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

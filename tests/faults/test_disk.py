@@ -1,0 +1,139 @@
+"""A full disk, a folder that cannot be written, a folder that disappears: one line, and a later run completes."""
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults import pipeline
+from tests.faults.pipeline import STAGES, TORTURE
+
+NAMES = [stage.name for stage in STAGES]
+SAMPLE = 4  # steps of each stage in CI
+
+
+def one_error(error: str) -> str:
+    lines = [line for line in re.split("[\r\n]+", error) if line.startswith("error: ")]
+    assert len(lines) == 1, error
+    return lines[0]
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[None]:
+    """A file system of its own in a folder, where this user may mount one."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small file system")
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True)
+    if made.returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def remount(folder: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_write_that_fails_at_every_step(points, name, figures, tmp_path):
+    point = points[name]
+    hooked = [step for step, what in enumerate(point.steps) if what.startswith(("hook", "python open"))]
+
+    def check(step: int) -> None:
+        with pipeline.scratch(tmp_path, str(step)) as folder:
+            pipeline.copy(point.before, folder)
+            command = point.stage.command(folder)
+            status, error = pipeline.run(command, folder, f"{step} ENOSPC")
+            if status or not point.steps[step].endswith(".lock"):  # the holder's name in a lock is for messages only
+                assert status == 1 and "No space left on device" in one_error(error), point.steps[step]
+            pipeline.finish(command, folder)
+            figures.add("failed writes")
+            figures.compare_rows(folder, point.after)
+            assert pipeline.contents(folder) == pipeline.contents(point.after), point.steps[step]
+
+    pipeline.all_of(check, pipeline.sample(point.stage, hooked, SAMPLE))
+
+
+@pytest.mark.parametrize("size", [4, 32, 48, 64, 88, 112, 136] if TORTURE else [4, 48, 88])
+def test_a_full_disk(points, size, figures, tmp_path):
+    """Writes that fit in part, as only a real file system has them."""
+    folder = pipeline.copy(points["stories"].before, tmp_path / "folder")
+    inputs = pipeline.copy(folder / "data", tmp_path / "inputs")
+    command = ["generate.py", "--data_idx", "0", "--sub_data_idx", "0-1", "--limit", "40", "--model", folder / "model",
+               "--out_dir", folder / "data", "--metaprompt_dir", folder / "metaprompt"]
+    command = list(map(str, command))
+    pipeline.finish(command, folder)
+    wanted = pipeline.contents(folder)
+    with small_disk(folder / "data", "1m"):
+        for name in ("allnames.txt", "allstartings.txt"):
+            shutil.copy(inputs / name, folder / "data")
+        remount(folder / "data", f"size={size + 8}k")
+        status, error = pipeline.run(command, folder)
+        assert status == 1 and "No space left on device" in one_error(error)
+        complete = [path for path in (folder / "data").glob("0*.txt")]
+        assert all(path.read_bytes() == wanted[f"data/{path.name}"] for path in complete)
+        remount(folder / "data", "size=2m")
+        pipeline.finish(command, folder)
+        figures.add("full disks")
+        found = pipeline.contents(folder)
+    assert {name: content for name, content in wanted.items() if "data/0" in name or "prompt0" in name}.items() \
+        <= found.items()
+    assert not [name for name in found if name.endswith((".partial", ".tmp", ".lock"))]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_folder_that_cannot_be_written(points, name, tmp_path):
+    point = points[name]
+    folder = pipeline.copy(point.before, tmp_path / "folder")
+    command = point.stage.command(folder)
+    writes_to = folder / ("metaprompt" if name in ("prompts", "splitting") else "data")
+    inputs = pipeline.copy(writes_to, tmp_path / "inputs")
+    with small_disk(writes_to, "4m"):
+        pipeline.copy(inputs, writes_to)
+        remount(writes_to, "ro")
+        status, error = pipeline.run(command, folder)
+        assert status == 1 and "Read-only file system" in one_error(error) and str(writes_to) in error
+        remount(writes_to, "rw")
+        pipeline.finish(command, folder)
+        assert pipeline.contents(folder) == pipeline.contents(point.after)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission(points, tmp_path):
+    point = points["stories"]
+    folder = pipeline.copy(point.before, tmp_path / "folder")
+    (folder / "data").chmod(0o555)
+    status, error = pipeline.run(point.stage.command(folder), folder)
+    assert status == 1 and "Permission denied" in one_error(error)
+    (folder / "data").chmod(0o755)
+    pipeline.finish(point.stage.command(folder), folder)
+    assert pipeline.contents(folder) == pipeline.contents(point.after)
+
+
+@pytest.mark.parametrize("name", ["stories", "names"])
+@pytest.mark.parametrize("removed", [True, False])
+def test_a_folder_that_disappears(points, name, removed, tmp_path):
+    """Deleted, or moved away as an unmounted disk is: the run notices, and says so in one line."""
+    point = points[name]
+    folder = pipeline.copy(point.before, tmp_path / "folder")
+    inputs = pipeline.copy(folder / "data", tmp_path / "inputs")
+    process = pipeline.start(point.stage.command(folder), folder, engine="fake 0.5")
+    while not list((folder / "data").glob("*.partial")):
+        time.sleep(0.01)
+    (folder / "data").rename(tmp_path / "moved")
+    if removed:
+        shutil.rmtree(tmp_path / "moved")
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 1 and "Traceback" not in error and "data" in one_error(error)
+    shutil.rmtree(folder / "data", ignore_errors=True)
+    pipeline.copy(inputs, folder / "data")
+    pipeline.finish(point.stage.command(folder), folder)
+    assert pipeline.contents(folder) == pipeline.contents(point.after)

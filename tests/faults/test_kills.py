@@ -1,0 +1,116 @@
+"""Processes killed at every write and at random moments: the next run ends in the same files."""
+
+import random
+import signal
+import time
+
+import pytest
+
+from tests import tiny_models
+from tests.faults import pipeline
+from tests.faults.pipeline import STAGES, TORTURE
+
+SIGNALS = ("SIGKILL", "SIGTERM")
+SAMPLE = 8  # kills of each stage in CI
+ATTEMPTS = 8  # at a run, before it is left in peace
+NAMES = [stage.name for stage in STAGES]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_change_of_a_file_goes_by_the_hook(points, name):
+    """Otherwise the tests below would not be what they say. A lock file and a temporary come and go without it."""
+    own = (".lock", ".tmp")
+    missed = [step for step in points[name].steps if step.startswith("python ") and not step.endswith(own)]
+    renamed_or_removed = [step for step in missed if step.split()[1] in ("rename", "remove", "truncate")
+                          and ".partial/" not in step]
+    assert not renamed_or_removed
+    # What is opened for writing without a temporary is the partial file, and each of its writes is announced. (A
+    # folder of that name holds what a stage needs only while it works, and is never read again; nor are pictures.)
+    opened = {step.split()[2] for step in missed if step.split()[1] == "open"}
+    partial = {path for path in opened if ".partial/" not in path and not path.endswith((".png", ".svg"))}
+    assert all(path.endswith(".partial") and f"hook write {path}" in points[name].steps for path in partial)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_kill_at_every_step_of_a_stage(points, name, figures, tmp_path):
+    point = points[name]
+    wanted = pipeline.contents(point.after)
+
+    def check(case: tuple[int, str]) -> None:
+        step, fault = case
+        with pipeline.scratch(tmp_path, f"{step}{fault}") as folder:
+            pipeline.copy(point.before, folder)
+            command = point.stage.command(folder)
+            status, error = pipeline.run(command, folder, f"{step} {fault}")
+            if fault == "SIGKILL":
+                assert status == -signal.SIGKILL
+            else:
+                assert status == 130 and error.endswith("stopped: what is finished is kept, the same command goes on\n")
+            pipeline.finish(command, folder)
+            figures.add("kills at a step")
+            figures.compare_rows(folder, point.after)
+            assert pipeline.contents(folder) == wanted, f"{fault} at step {step}: {point.steps[step]}"
+
+    faults = [(step, fault) for step in range(len(point.steps)) for fault in SIGNALS]
+    pipeline.all_of(check, pipeline.sample(point.stage, faults, SAMPLE))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_kills_at_random_moments_until_a_run_comes_through(points, name, figures, tmp_path):
+    point, wanted = points[name], pipeline.contents(points[name].after)
+
+    def check(seed: int) -> None:
+        draw = random.Random(seed)
+        with pipeline.scratch(tmp_path, str(seed)) as folder:
+            pipeline.copy(point.before, folder)
+            command = point.stage.command(folder)
+            for _ in range(ATTEMPTS):
+                process = pipeline.start(command, folder, engine="fake 0.03")
+                assert process.stdout and process.stdout.readline() == "ready\n"
+                time.sleep(draw.uniform(0, 0.4))
+                process.send_signal(sent := signal.Signals[draw.choice(SIGNALS)])
+                _, error = process.communicate(timeout=60)
+                assert "Traceback" not in error, error
+                if process.returncode == 0:
+                    break
+                # Before a script has begun, and after it has ended, SIGTERM does what it does to any process.
+                assert process.returncode in (-sent, 130)
+                figures.add("kills at a random moment")
+            pipeline.finish(command, folder)
+            figures.compare_rows(folder, point.after)
+            assert pipeline.contents(folder) == wanted
+
+    pipeline.all_of(check, pipeline.sample(point.stage, list(range(6)), 1))
+
+
+def test_kills_of_the_real_engine(points, figures, tmp_path):
+    """A random tiny model, at a moment when it is computing: the texts are the same, not only the recipes."""
+    folder = pipeline.copy(points["stories"].before, tmp_path / "folder")
+    tiny_models.build(folder / "model")
+    command = ["generate.py", "--data_idx", "0", "--sub_data_idx", "0-1", "--limit", "40", "--max_new_tokens", "24",
+               "--model", str(folder / "model"), "--out_dir", str(folder / "data"), "--metaprompt_dir",
+               str(folder / "metaprompt"), "--max_batch_size"]
+    undisturbed = pipeline.copy(folder, tmp_path / "undisturbed")
+    elsewhere = [part.replace(str(folder), str(undisturbed)) for part in [*command, "7"]]
+    pipeline.finish(elsewhere, undisturbed, engine="real")
+    draw = random.Random(0)
+
+    def rows() -> int:
+        return sum(path.read_bytes().count(b"\n") for path in (folder / "data").glob("*.partial"))
+
+    for number in range(10 if TORTURE else 2):
+        before = rows()
+        process = pipeline.start([*command, str(draw.choice([1, 4, 16]))], folder, engine="real")
+        while rows() <= before and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0, 0.3))
+        process.send_signal(sent := signal.Signals[SIGNALS[number % 2]])
+        _, error = process.communicate(timeout=60)
+        assert "Traceback" not in error, error
+        if process.returncode == 0:
+            break
+        assert process.returncode in (-sent, 130)
+        figures.add("kills of the real engine")
+    pipeline.finish([*command, "3"], folder, engine="real")
+    figures.compare_rows(folder, undisturbed)
+    assert pipeline.contents(folder / "data") == pipeline.contents(undisturbed / "data")

@@ -1,0 +1,111 @@
+"""Many processes at the same work, locks whose holder died, and locks that cannot be taken."""
+
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from tests.faults import pipeline
+from tests.faults.pipeline import TORTURE
+
+ROUNDS = 5 if TORTURE else 1
+
+
+def together(command, folder, count, **options):
+    """Copies of a command at once; status and stderr of each."""
+    processes = [pipeline.start(command, folder, **options) for _ in range(count)]
+    ended = [(process.communicate(timeout=120)[1], process) for process in processes]
+    assert not any("Traceback" in error for error, _ in ended), ended
+    return [(process.returncode, error) for error, process in ended]
+
+
+@pytest.mark.parametrize("count", [2, 8])
+def test_processes_on_one_shard(points, count, figures, tmp_path):
+    """One makes it. The others say who, or come when it is complete."""
+    before = points["stories"].before
+    for attempt in range(ROUNDS):
+        folder = pipeline.copy(before, tmp_path / str(attempt))
+        command = ["generate.py", "--data_idx", "0", "--sub_data_idx", "1", "--limit", "40", "--model",
+                   str(folder / "model"), "--out_dir", str(folder / "data"), "--metaprompt_dir",
+                   str(folder / "metaprompt")]
+        ended = together(command, folder, count, engine="fake 0.05")
+        refused = [error for status, error in ended if status == 1]
+        made = [error for status, error in ended if status == 0 and "00_1.txt: 40 rows in" in error]
+        late = [error for status, error in ended if status == 0 and "is complete: nothing to do" in error]
+        assert len(made) == 1 and len(made) + len(late) + len(refused) == count
+        assert all("00_1 is being written by process " in error for error in refused)
+        manifest = json.loads((folder / "data" / "00_1.manifest.json").read_text())
+        assert manifest["made_in_last_run"] == manifest["rows"] == 40
+        assert not list((folder / "data").glob(".*"))
+        figures.add("concurrent writers", count)
+
+
+@pytest.mark.parametrize("count", [2, 8])
+@pytest.mark.parametrize("name", ["openings", "names", "more stories"])
+def test_processes_on_one_range(points, name, count, figures, tmp_path):
+    """Each shard is made once, none is left over, and all processes end well."""
+    point = points[name]
+    for attempt in range(ROUNDS):
+        folder = pipeline.copy(point.before, tmp_path / str(attempt))
+        ended = together(point.stage.command(folder), folder, count, engine="fake 0.03")
+        assert [status for status, _ in ended] == [0] * count
+        made = [part for _, error in ended for part in error.split() if part.endswith(".txt:")]
+        shards = len(list((point.after / "data").glob({"openings": "startings*.txt", "names": "names*.txt"}.get(
+            name, "0*.txt"))))
+        assert len(made) == len(set(made)) == shards
+        figures.add("concurrent writers", count)
+        figures.compare_rows(folder, point.after)
+        assert pipeline.contents(folder) == pipeline.contents(point.after)
+
+
+@pytest.mark.parametrize("name", ["list of openings", "list of names", "prompts", "splitting", "corpus"])
+def test_processes_at_a_stage_without_a_model(points, name, figures, tmp_path):
+    """The files are whole whoever wins; who comes in between is told."""
+    point = points[name]
+    for attempt in range(ROUNDS):
+        folder = pipeline.copy(point.before, tmp_path / str(attempt))
+        ended = together(point.stage.command(folder), folder, 8)
+        assert any(status == 0 for status, _ in ended)
+        assert all(status == 0 or (status == 1 and "is being written by " in error) for status, error in ended), ended
+        figures.add("concurrent writers", 8)
+        assert pipeline.contents(folder) == pipeline.contents(point.after)
+
+
+def test_over_a_range_a_dead_holder_leaves_its_shard_to_the_others(points, figures, tmp_path):
+    point = points["more stories"]
+    folder = pipeline.copy(point.before, tmp_path / "folder")
+    holder = pipeline.start(point.stage.command(folder), folder, engine="fake 30")
+    lock = folder / "data" / ".00_0.lock"
+    while not (lock.exists() and f"process {holder.pid} on " in lock.read_text()):
+        time.sleep(0.02)
+    os.kill(holder.pid, signal.SIGSTOP)  # neither dead nor at work: the other one has to wait for it
+    other = pipeline.start(point.stage.command(folder), folder)
+    while not (folder / "data" / "00_2.txt").exists():
+        time.sleep(0.02)
+    assert other.poll() is None and lock.exists()
+    holder.kill()
+    holder.communicate()
+    _, error = other.communicate(timeout=60)
+    assert other.returncode == 0 and f"00_0 is being written by process {holder.pid} on " in error
+    figures.add("kills at a random moment")
+    assert pipeline.contents(folder) == pipeline.contents(point.after)
+
+
+@pytest.mark.parametrize("code", ["ENOSYS", "ENOLCK", "EOPNOTSUPP", "EACCES"])
+@pytest.mark.parametrize("name", ["stories", "names"])
+def test_a_file_system_without_locks_is_refused(points, name, code, tmp_path):
+    """EACCES is how some file systems say that another host holds the lock."""
+    point = points[name]
+    folder = pipeline.copy(point.before, tmp_path / "folder")
+    before = pipeline.contents(folder)
+    command = point.stage.command(folder)
+    command[command.index("0-1")] = "0"
+    status, error = pipeline.run(command, folder, FAULT_LOCKS=code)
+    assert status == 1 and error.count("error: ") == 1
+    assert ("is being written by another process" if code == "EACCES" else "on a file system with locks") in error
+    left = {name: content for name, content in pipeline.contents(folder).items() if not name.endswith(".lock")}
+    assert left == before
+    pipeline.finish(point.stage.command(folder), folder)
+    assert pipeline.contents(folder) == pipeline.contents(point.after)

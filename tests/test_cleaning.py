@@ -1,0 +1,306 @@
+"""Cleaning: what is cut, what is refused, and what must be left alone. The table's own examples are doctests."""
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from babistories import cleaning
+from babistories.cleaning import CUTS, REJECTS, clean, cut, examine
+
+STORY = (
+    "Once upon a time there was a small fox who had a red kite. She wanted to fly it, but there was no wind. "
+    'The fox sat by the river and waited. "Come and play," said the duck. They swam until the wind came, and then '
+    "the kite flew high over the hill. The fox was happy and so was the duck."
+)
+GERMAN = (
+    "Es war einmal ein kleiner Hund, der jeden Tag in den Wald lief. Dort fand er einen Ball und brachte ihn heim. "
+    "Die Kinder freuten sich sehr und spielten mit ihm. Am Abend kam der Fuchs nach Hause und legte sich in sein Bett."
+)
+TAILS = {
+    "moral": [
+        "Moral of the story: share.",
+        "The moral is: share!",
+        "So the moral is to share.",
+        "**Moral:** Share.",
+        "*The moral of the story is to be kind.*",
+        "MORAL - be kind",
+        "And so, the moral of this tale: wait.",
+        "(Moral: be kind.)",
+        "Lesson learned: be kind.",
+    ],
+    "the_end": [
+        "The end.",
+        "THE END",
+        "The End!",
+        "the end",
+        "*The End*",
+        "~ The end ~",
+        "(The end)",
+        "The end of the story.",
+        "The end.\n\nOnce upon a time there was another fox.",
+    ],
+    "note": [
+        "Note: This story uses simple words.",
+        "Note: I used the verb run.",
+        "Please note that the words are simple.",
+    ],
+    "note_to": [
+        "(Note to parents: read it slowly.)",
+        "Author's note: I like foxes.",
+        "Note to the reader: thanks.",
+        "(Note: no foxes were hurt)",
+    ],
+    "outline": [
+        "Characters: a fox, a duck",
+        "**Conflict:** no wind",
+        "Plot twist: wind",
+        'Dialogue: "Come and play"',
+        "Bad ending: no wind",
+        "Theme: patience",
+        "Story keywords: fox, duck",
+        "Words: run, kite, red",
+        "List of simple words used: fox",
+        "Words used in the story: fox",
+        "1. Setting: the river",
+        "- Verb: run\n- Noun: kite",
+        "Main characters: fox",
+    ],
+    "label": ["Questions:\n1. Who flew?", "Discussion questions for kids: who flew?", "Title: The Fox"],
+    "heading": ["## Another story\n\nA dog ran.", "### Notes"],
+    "separator": ["---", "***", "* * *", "====="],
+    "turn": [
+        "User 1: More!",
+        "User: thanks",
+        "Human: one more",
+        "Assistant: sure",
+        "Instruction: write",
+        "Story 2: A dog ran.",
+    ],
+    "prompt": [
+        "[INST] Another [/INST] Once",
+        "Write a short story (3-5 paragraphs) which",
+        "Write another story about a dog.",
+        "The story should use the verb run.",
+        "</s>",
+    ],
+    "remark": [
+        "I hope you like this story!",
+        "This story uses the words fox and kite.",
+        "Let me know if you want more.",
+        "The story teaches us to wait.",
+    ],
+}
+
+
+@pytest.mark.parametrize(("rule", "tail"), [(rule, tail) for rule, tails in TAILS.items() for tail in tails])
+def test_what_follows_a_story_is_cut_on_a_line_of_its_own(rule, tail):
+    made = examine(f"\n{STORY}\n\n{tail}\n", "stop")
+    assert (made.story, made.rule, made.cut) == (STORY, rule, tail)
+
+
+INLINE = {family.name for family in CUTS if family.inline} - {"separator"}
+
+
+@pytest.mark.parametrize("rule", sorted(INLINE & TAILS.keys()))
+def test_what_follows_a_story_is_cut_behind_its_last_sentence(rule):
+    tail = TAILS[rule][0]
+    assert examine(f"{STORY} {tail}", "stop")[:4] == (STORY, None, rule, tail)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "By the end of the day they were tired.",
+        "The endless sea was blue.",
+        "The end of the road was near.",
+        "They walked to the end. Then they sat down.",
+        "The end? No, the fox came back.",
+        "It was the end.",
+        'Mum read the last page. "...and they slept. The end," she said and shut the book.',
+        "A card lay there. Note: the bird sang a note. Then it flew away.",
+        "A note: the bird sang it.",
+        '"Oh! Note: this story is for you," said the owl.',
+        '"Be kind. The moral is to share," said the owl.',
+        "She knew what was right and moral. He was a moral fox.",
+        "He said three words: come with me.",
+        "The conflict was over. The characters in the book slept.",
+        '"Wow. Words: they can hurt," said the owl.',
+        "The user of the kite was a fox.",
+        "This story was her favourite.",
+        "She wrote a story. Tell me a story about ducks, thought the fox.",
+        '"Sure, here is your kite," said the duck.',
+        "\"Yes. I'm sorry, but I can't write my name,\" said the duck.",
+        "“Hm. The moral is clear,” said the owl.",
+        "Everyone ran and ran and ran and ran.",
+        "Ha ha ha ha ha ha! No, no, no, no!",
+        "José ate crème brûlée at the café – it was 5 o’clock… 🎩",
+    ],
+)
+def test_traps_inside_a_tale_are_left_alone(sentence):
+    story = f"{STORY} {sentence} The fox went home and slept."
+    assert examine(story, "stop") == (story, None, None, "", story)
+    paragraphs = story.replace(f" {sentence} ", f"\n\n{sentence}\n")
+    assert examine(paragraphs, "stop") == (story, None, None, "", story)
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        ("", "empty"),
+        (" \n \n", "empty"),
+        ("The end.", "empty"),
+        ("Moral of the story: be kind.", "empty"),
+        ("Tom ran.", "too_short"),
+        (STORY + " He said *hello* to all.", "markup"),
+        (STORY + " See http:somewhere.", "markup"),
+        (STORY + " Salt &amp; pepper.", "markup"),
+        (STORY + " Two == two.", "markup"),
+        (STORY + " And --- then.", "markup"),
+        *[(f"{STORY} A {sign} sign.", "markup") for sign in "\\*#<>%^/@[]{}+()"],
+        (f"{STORY} A b\ufffdg dog.", "broken"),
+        (f"{STORY} A \ud800 dog.", "broken"),
+        ("Sure, here is a story: " + STORY, "assistant"),
+        ("Certainly! Here's a short story. " + STORY, "assistant"),
+        ("Once upon a time I'm sorry, but I can't. I cannot write a story about that. " + STORY, "assistant"),
+        ("As an AI language model, I have no stories. " + STORY, "assistant"),
+        (STORY + " Then they laughed and laughed." * 9, "repetition"),
+        (STORY + " and then" * 40, "repetition"),
+        (f"{STORY} {STORY}", "repetition"),
+        (GERMAN, "not_english"),
+        (f"{STORY} {GERMAN} {GERMAN[:150]}", "not_english"),
+        ("".join(map(chr, range(0x4E00, 0x4E80))) + "。", "not_english"),
+    ],
+)
+def test_unusable_stories_are_refused_with_a_reason(raw, reason):
+    assert clean(raw, "stop") == (None, reason)
+
+
+def test_a_story_is_truncated_only_if_no_sentence_end_was_reached():
+    broken_off = STORY + " Then the"
+    assert clean(broken_off, "length") == (None, "truncated")
+    assert clean(broken_off, None) == (None, "truncated")
+    assert clean(broken_off, "stop") == (broken_off, None)
+    assert clean(STORY, "length") == (STORY, None)
+    assert clean(STORY + ' "Good night!" ', "length")[1] is None
+    assert clean(STORY + "\n\nMoral of the story: one should always", "length") == (STORY, None)
+
+
+def test_mojibake_is_repaired_and_not_dropped():
+    broken = STORY + " Itâ€™s JosÃ©â€™s kite."
+    assert clean(broken, "stop") == (STORY + " It’s José’s kite.", None)
+    assert clean(STORY + " A\u200b kite\x07.", "stop") == (STORY + " A kite.", None)
+
+
+def test_paragraphs_become_one_space_or_are_kept():
+    raw = "\n\n" + STORY.replace(". ", ".\n\n\n  ") + "\r\n\n The end."
+    assert clean(raw, "stop") == (STORY, None)
+    kept = STORY.replace(". ", ".\n\n")
+    assert clean(raw, "stop", keep_paragraphs=True) == (kept, None)
+
+
+def test_several_cuts_are_told_as_one_that_begins_at_the_first():
+    tail = "The end.\n\nMoral of the story: share.\n\nNote: This story uses simple words."
+    assert examine(f"{STORY}\n\n{tail}", "stop")[:4] == (STORY, None, "the_end", tail)
+
+
+@pytest.mark.parametrize(
+    "opening", ["Here is a story:", "This story tells us about", "Title: The end.", "Note: this story"]
+)
+def test_nothing_is_cut_in_the_opening_that_the_model_was_given(opening):
+    raw = f"{opening} and more. {STORY} The end."
+    assert examine(raw, "stop", opening=opening)[:4] == (f"{opening} and more. {STORY}", None, "the_end", "The end.")
+    assert examine(raw, "stop", opening="Long ago").story is None
+
+
+def test_a_reason_comes_with_a_rule():
+    assert examine(STORY + " A * b.\n\nThe end.", "stop")[1:3] == ("markup", "the_end")
+    assert examine(STORY + " A * b.", "stop")[1:3] == ("markup", "markup")
+
+
+def test_the_tables_are_whole():
+    names = [row.name for row in (*CUTS, *REJECTS)]
+    assert len(set(names)) == len(names)
+    assert all(row.reason and ">>> " in row.examples for row in (*CUTS, *REJECTS))
+    assert set(TAILS) == {family.name for family in CUTS if not family.refuse}
+
+
+PIECES = st.sampled_from(
+    [tail for tails in TAILS.values() for tail in tails]
+    + [
+        STORY,
+        " ",
+        "\n",
+        "\n\n",
+        ". ",
+        '" ',
+        "“",
+        "”",
+        "(",
+        "- ",
+        "**",
+        "So the ",
+        "Note: ",
+        "The end",
+        "Fox ran home. ",
+        "1. ",
+        "The",
+        "words",
+        ":",
+        "\xa0",
+        "\u2028",
+        "\r\n",
+        "\x85",
+        "İ",
+        "ſ",
+        "Ã©",
+        "\u200b",
+        "\x00",
+        "\ud800",
+        "A\n",
+        "and,",
+        "I",
+    ]
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(PIECES | st.text(max_size=8), max_size=12).map("".join),
+    st.sampled_from(["stop", "length", None]),
+    st.booleans(),
+)
+@example("\n\n".join([STORY, "Note: a fox. Moral of the story: share."]), "stop", True)
+def test_any_text_is_cleaned_and_a_clean_story_stays_as_it_is(raw, finish, keep):
+    story, reason = clean(raw, finish, keep)
+    assert (story is None) == (reason in {row.name for row in (*CUTS, *REJECTS)})
+    if story is not None:
+        assert clean(story, finish, keep) == (story, None)
+        assert cut(story) == (story, None)
+        assert len(story) >= cleaning.MIN_CHARACTERS
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(PIECES, max_size=8).map("".join), st.booleans())
+def test_nothing_but_whole_sentences_or_lines_is_cut(tail, keep):
+    story = examine(STORY + tail, "stop", keep).text
+    assert STORY.startswith(story) or story.startswith(STORY)
+    if len(story) < len(STORY):
+        assert STORY[: len(story) + 1].rstrip().endswith((".", '"'))
+
+
+def test_long_odd_texts_take_no_long_time():
+    for odd in (
+        "\n" * 50_000,
+        "\n " * 30_000,
+        ".\n" * 20_000,
+        ' "' * 20_000,
+        "- " * 20_000,
+        "the " * 20_000,
+        "a" * 50_000,
+        "the end. " * 3_000,
+        "Words in " * 5_000,
+        "*_" * 20_000,
+        "and so " * 8_000,
+    ):
+        examine(odd)
+        examine("Story." + odd + "x")

@@ -1,0 +1,173 @@
+"""Weights in 4 bits: all of them, never the whole model in more, and copies that give the same."""
+
+import json
+
+import bitsandbytes as bnb
+import pytest
+import torch
+from test_engine import complete, engine_of, requests
+from tiny_models import build, tiny_model  # noqa: F401
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+from babistories.engines import copies, find_model, four_bit, loading
+from babistories.engines.model_files import COPY_KEY
+from babistories.files import DataError
+
+CPU = torch.device("cpu")
+SIZES = {
+    "tiny": {},
+    "larger": {"hidden_size": 256, "intermediate_size": 448, "num_hidden_layers": 3, "num_local_experts": 8,
+               "vocab_size": 1024},
+    "as_the_bundled_model": {"vocab_size": 3072, "hidden_size": 256, "num_hidden_layers": 5, "num_local_experts": 8,
+                             "tie_word_embeddings": True},
+}
+
+
+def loaded(folder, quantization="nf4", dtype=torch.float32):
+    return loading.load_model(find_model(str(folder)), quantization, dtype, CPU)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kind", ["mixtral", "qwen3_moe"])
+def test_every_expert_and_every_projection_is_in_4_bits(tiny_model, kind, size):  # noqa: F811
+    model = loaded(tiny_model(kind, **SIZES[size]))
+    kinds = {"gate_up_proj": 0, "down_proj": 0, "q_proj": 0, "k_proj": 0, "v_proj": 0, "o_proj": 0}
+    for layer in model.model.layers:
+        heads = ("q_proj", "k_proj", "v_proj", "o_proj")
+        projections = [(name, getattr(layer.self_attn, name).weight) for name in heads]
+        experts = [(name, getattr(layer.mlp.experts, name)) for name in ("gate_up_proj", "down_proj")]
+        for name, parameter in projections + experts:
+            assert isinstance(parameter, bnb.nn.Params4bit)
+            assert parameter.dtype == torch.uint8
+            assert parameter.quant_state.quant_type == "nf4"
+            assert parameter.quant_state.nested
+            assert parameter.numel() * 2 == parameter.quant_state.shape.numel()
+            kinds[name] += 1
+        assert not layer.self_attn.q_proj.support_avx512bf16_for_cpu
+    assert set(kinds.values()) == {len(model.model.layers)}
+    facts = four_bit.facts(model)
+    whole = four_bit.facts(loaded(tiny_model(kind, **SIZES[size]), "none"))
+    assert facts["parameters_in_4_bits"] + facts["other_parameters"] == whole["other_parameters"]
+    tables = 1400 * len(model.model.layers) * len(kinds)  # of each 4-bit parameter, whatever its size
+    assert facts["weight_bytes"] < facts["parameters_in_4_bits"] * 0.52 + facts["other_parameters"] * 4 + tables
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_logits_are_those_of_the_dequantised_weights(tiny_model, size):  # noqa: F811
+    """Against transformers' own attention and experts with the dequantised values as its weights."""
+    folder = tiny_model("mixtral", **SIZES[size])
+    model = loaded(folder)
+    plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, experts_implementation="eager")
+    weights = dict(model.named_parameters())
+    for name, parameter in plain.named_parameters():
+        values = four_bit.dense(weights[name])
+        change = (values - parameter).abs().max()
+        assert (change > 0) == four_bit.quantized(weights[name])
+        parameter.data = values
+    tokens = torch.arange(2, 50)[None]
+    model.set_attn_implementation("sdpa")
+    with torch.no_grad():
+        assert torch.allclose(model(tokens).logits, plain(tokens).logits, atol=2e-4, rtol=1e-4)
+
+
+def test_each_expert_tensor_is_quantised_as_it_is_read(tiny_model, monkeypatch):  # noqa: F811
+    """While a model is loaded, what is held in more than 4 bits is never more than the parts that stay so."""
+    dense_bytes = []
+    original = four_bit._Quantize.convert
+
+    def convert(self, values, model=None, **more):
+        made = original(self, values, model=model, **more)
+        dense_bytes.append(sum(parameter.numel() * parameter.element_size() for parameter in model.parameters()
+                               if not parameter.is_meta and not four_bit.quantized(parameter)))
+        return made
+
+    monkeypatch.setattr(four_bit._Quantize, "convert", convert)
+    model = loaded(tiny_model("mixtral", **SIZES["larger"]))
+    rest = sum(parameter.numel() * 4 for parameter in model.parameters() if not four_bit.quantized(parameter))
+    assert len(dense_bytes) == 3 * 6
+    assert max(dense_bytes) <= rest
+
+
+def test_experts_left_in_16_bits_are_refused(tiny_model):  # noqa: F811
+    """What transformers' own 4-bit loading does."""
+    model = AutoModelForCausalLM.from_pretrained(
+        tiny_model("mixtral"), dtype=torch.bfloat16,
+        quantization_config=BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4"))
+    with pytest.raises(DataError, match=r"experts\.gate_up_proj would stay in torch.bfloat16 instead of 4 bits"):
+        four_bit.check(model, "a model")
+
+
+def test_attention_left_in_16_bits_is_refused(tiny_model):  # noqa: F811
+    model = loaded(tiny_model("mixtral"))
+    layer = model.model.layers[1].self_attn
+    layer.v_proj = torch.nn.Linear(64, 128, dtype=torch.bfloat16)
+    with pytest.raises(DataError, match=r"layers\.1\.self_attn\.v_proj\.weight would stay"):
+        four_bit.check(model, "a model")
+
+
+def test_unpacked_weights_are_the_values_of_the_4_bits(tiny_model):  # noqa: F811
+    model = loaded(tiny_model("qwen2"))
+    expected = {name: four_bit.dense(parameter).clone() for name, parameter in model.named_parameters()}
+    four_bit.unpack(model, torch.float32)
+    made = dict(model.named_parameters())
+    assert made.keys() == expected.keys()
+    assert all(torch.equal(made[name], expected[name]) for name in made)
+    assert not any(four_bit.quantized(parameter) for parameter in made.values())
+
+
+@pytest.mark.parametrize("kind", ["mixtral", "llama", "qwen2"])
+def test_a_copy_gives_the_same_bit_for_bit(tiny_model, tmp_path, run_script, kind):  # noqa: F811
+    folder, copy = tiny_model(kind, True), tmp_path / "copy"
+    printed = run_script("quantize_model.py", "--model", folder, "--out", copy).stdout
+    assert "weights in 4 bits" in printed
+    files, original = find_model(str(copy)), find_model(str(folder))
+    assert (files.name, files.revision, files.chat_form) == (original.name, original.revision, original.chat_form)
+    assert files.is_copy and not original.is_copy
+    whole, quantised = (sum(path.stat().st_size for path in one.glob("*.safetensors")) for one in (folder, copy))
+    assert quantised < whole * 0.6  # in a model this small the parts that stay whole weigh much
+
+    weights = dict(loaded(folder).named_parameters())
+    for name, parameter in loaded(copy).named_parameters():
+        assert torch.equal(parameter, weights[name])
+        assert torch.equal(four_bit.dense(parameter), four_bit.dense(weights[name]))
+        assert four_bit.quantized(parameter) == four_bit.quantized(weights[name])
+    assert complete(engine_of(copy, 4), requests(range(6))) == complete(engine_of(folder, 4), requests(range(6)))
+
+
+def test_a_copy_in_several_files(tiny_model, tmp_path, monkeypatch):  # noqa: F811
+    folder, copy = tiny_model("mixtral"), tmp_path / "copy"
+    monkeypatch.setattr(copies, "FILE_BYTES", 40_000)
+    loading.save_copy(find_model(str(folder)), copy, "cpu")
+    assert len(list(copy.glob("*.safetensors"))) > 5
+    weights = dict(loaded(folder).named_parameters())
+    assert all(torch.equal(parameter, weights[name]) for name, parameter in loaded(copy).named_parameters())
+
+
+def test_errors_about_copies_are_one_line(tiny_model, tmp_path, run_script):  # noqa: F811
+    folder, copy = tiny_model("llama"), tmp_path / "copy"
+    run_script("quantize_model.py", "--model", folder, "--out", copy)
+    with pytest.raises(DataError, match="holds 4-bit weights: it cannot be loaded with --quantization none"):
+        loaded(copy, "none")
+    new = tmp_path / "new"
+    for model, out, message in [(folder, copy, "is not an empty folder"), (copy, new, "is a 4-bit copy already"),
+                                (tmp_path / "none", new, "is neither a folder")]:
+        error = run_script("quantize_model.py", "--model", model, "--out", out, status=1).stderr
+        assert message in error
+        assert error.count("\n") == 1
+    assert not new.exists()
+    weights = next(copy.glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises(DataError, match="cannot be loaded"):
+        loaded(copy)
+
+
+def test_the_identity_of_a_folder_is_its_content(tmp_path):
+    one, other = build(tmp_path / "a" / "model"), build(tmp_path / "b" / "model")
+    first = find_model(str(one))
+    assert (first.name, first.revision) == ("model", find_model(str(other)).revision)
+    assert first.revision.startswith("sha256:")
+    changed = build(tmp_path / "c" / "model", seed=1)
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "rope_theta": 1.0}))
+    assert len({first.revision, find_model(str(changed)).revision, find_model(str(other)).revision}) == 3
+    assert COPY_KEY not in config

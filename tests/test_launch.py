@@ -1,0 +1,284 @@
+"""launch.py: the shared queue, and real Ray clusters whose workers and nodes die."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from babistories import queues
+from babistories.cluster import shape
+from babistories.files import DataError
+from babistories.queues import SharedQueue
+from tests import tiny_models
+from tests.conftest import ROOT
+
+SHARDS, ROWS = 8, 30
+RECORDED = {"seconds", "made_in_last_run", "device", "device_name", "versions", "batch_size", "engine", "lanes", "tile",
+            "quantization_facts", "dtype"}
+
+
+# --- the queue
+
+
+def test_shards_are_handed_out_in_order_and_each_once():
+    queue = SharedQueue(["00_0", "00_1", "00_2"])
+    assert [queue.take("a"), queue.take("b"), queue.take("a"), queue.take("b")] == [0, 1, 2, None]
+    assert queue.again("b") == "wait" and not queue.finished()
+    assert queue.report("a", [("opened", 0, 10, 4), ("made", 0, 6, 60), ("done", 0), ("done", 2), ("say", "hello")])
+    assert queue.report("b", [("done", 1)]) and queue.finished() and queue.again("a") == "end"
+    news = queue.poll()
+    assert (news["found"], news["made"], news["tokens"], news["said"]) == (4, 6, 60, ["hello"])
+    assert news["opened"] == [10] and not news["given_up"] and queue.poll()["made"] == 0
+
+
+def test_the_shards_of_a_dead_worker_go_to_others_and_its_rows_count_once():
+    queue = SharedQueue(["00_0", "00_1"])
+    queue.take("a"), queue.take("a")
+    queue.report("a", [("opened", 1, 10, 0), ("made", 1, 4, 40)])
+    assert queue.leave("a", "worker a: killed", blame=True)
+    assert not queue.report("a", [("made", 1, 4, 40)])  # it was not dead, only unheard: it is told to stop
+    assert [queue.take("b"), queue.take("b")] == [0, 1]
+    queue.report("b", [("opened", 1, 10, 6), ("made", 1, 4, 40), ("done", 1)])
+    news = queue.poll()
+    assert news["found"] + news["made"] == 10 and news["opened"] == [10]
+    assert news["said"] == [f"{name}, attempt 1 of 3 failed: worker a: killed" for name in ("00_0", "00_1")]
+
+
+def test_a_shard_that_fails_three_times_is_given_up_with_its_error():
+    queue = SharedQueue(["00_0", "00_1"])
+    for luck in ("bad", "worse", "worst"):
+        assert queue.take("a") == 0
+        queue.report("a", [("failed", 0, f"{luck} luck")])
+        if luck == "bad":
+            assert queue.take("a") == 1  # the others first
+            queue.report("a", [("done", 1)])
+    assert queue.finished() and queue.poll()["given_up"] == {"00_0": "worst luck"}
+
+
+def test_a_worker_that_cannot_go_on_gives_its_shards_back_without_blame():
+    queue = SharedQueue(["00_0"])
+    for worker in "abcd":
+        assert queue.take(worker) == 0
+        assert not queue.leave(worker, "the disk is full", blame=False)
+    assert queue.take("e") == 0 and queue.take("a") is None
+
+
+def test_a_shard_held_by_a_process_outside_is_tried_again_later(monkeypatch):
+    monkeypatch.setattr(queues, "LOOK_AGAIN_SECONDS", 0.05)
+    queue = SharedQueue(["00_0"])
+    queue.report("a", [("held", queue.take("a"), "held")])
+    assert queue.take("a") is None and queue.again("a") == "wait"
+    time.sleep(0.1)
+    assert queue.again("a") == "go" and queue.take("a") == 0
+
+
+def test_all_workers_are_told_to_stop():
+    queue = SharedQueue(["00_0", "00_1"])
+    queue.take("a")
+    queue.stop()
+    assert queue.take("b") is None and queue.again("b") == "end" and not queue.report("a", [])
+
+
+def test_workers_ask_for_what_a_machine_has():
+    gpus, cpus = {"CPU": 16, "GPU": 2}, {"CPU": 6}
+    assert shape([gpus, cpus], None, None, None) == (2, {"num_gpus": 1, "num_cpus": 1})
+    assert shape([cpus, cpus], None, None, None) == (2, {"num_gpus": 0, "num_cpus": 6})
+    assert shape([cpus], 3, None, None) == (3, {"num_gpus": 0, "num_cpus": 2})
+    assert shape([gpus], None, 0.5, 4) == (4, {"num_gpus": 0.5, "num_cpus": 4})
+    with pytest.raises(DataError, match="no machine of the cluster has 8 CPU cores and 0 GPUs"):
+        shape([cpus], 1, None, 8)
+
+
+# --- the script, without and with a cluster
+
+
+def test_bad_options_are_one_line(run_script):
+    assert "startings,names,stories" in run_script("launch.py", "--help").stdout.replace(" ", "")
+    assert "--gpus_per_worker" in run_script("launch.py", "names", "--help").stdout
+    for options in (["poems"], [], ["stories", "--data_idx", 0], ["names", "--idx", 0, "--workers", 0]):
+        assert run_script("launch.py", *options, status=2).stderr.count("\n") == 1
+
+
+def test_what_is_missing_is_said_before_ray_is_started(tmp_path, run_script):
+    started = time.monotonic()
+    done = run_script("launch.py", "stories", "--data_idx", 0, "--sub_data_idx", "0-1", "--out_dir", tmp_path,
+                      "--metaprompt_dir", tmp_path, status=1)
+    assert "2 of 2 prompt files not found" in done.stderr and time.monotonic() - started < 10
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return tiny_models.build(tmp_path_factory.mktemp("model") / "tiny")
+
+
+def prepare(folder: Path) -> Path:
+    (folder / "data").mkdir(parents=True)
+    (folder / "metaprompt").mkdir()
+    (folder / "data" / "allnames.txt").write_text("Bai\nTom\nZoë\n")
+    (folder / "data" / "allstartings.txt").write_text("Once\nOnce upon\nOne day\n")
+    words = ["run", "sun", "hot"]
+    prompt = 'The story should use the verb "run", the noun "sun" and the adjective "hot".'
+    record = {"instruction": {"prompt:": prompt, "words": words, "features": []}}
+    for number in range(SHARDS):
+        (folder / "metaprompt" / f"data00_{number}.json").write_text(json.dumps([record] * ROWS))
+    return folder
+
+
+def options(folder: Path, model: Path) -> list[str]:
+    return list(map(str, ["--data_idx", 0, "--sub_data_idx", f"0-{SHARDS - 1}", "--model", model, "--max_new_tokens",
+                          48, "--max_batch_size", 4, "--out_dir", folder / "data", "--metaprompt_dir",
+                          folder / "metaprompt"]))
+
+
+def start(*command: object) -> subprocess.Popen[str]:
+    """launch.py as a shell starts it in another folder: leader of a process group, which gets Ctrl-C."""
+    return subprocess.Popen([sys.executable, str(ROOT / "launch.py"), *map(str, command)], text=True, cwd="/",
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+
+
+def contents(folder: Path) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for path in sorted((folder / "data").iterdir()):
+        found[path.name] = path.read_bytes()
+        if path.name.endswith(".manifest.json"):
+            manifest = json.loads(path.read_bytes())
+            found[path.name] = {key: value for key, value in manifest.items() if key not in RECORDED}
+    return found
+
+
+def wait_for(what: Callable[[], object], process: subprocess.Popen[str], seconds: float = 240) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)
+
+
+def holders(folder: Path) -> dict[str, int]:
+    """Shards in the making that have some of their rows, and the processes that write them."""
+    found = {}
+    for lock in (folder / "data").glob(".0*.lock"):
+        name = lock.name.removeprefix(".").removesuffix(".lock")
+        match = re.match(r"process (\d+) on ", lock.read_text() if lock.exists() else "")
+        partial = folder / "data" / f"{name}.partial"
+        if match and partial.exists() and 3 < partial.read_bytes().count(b"\n") < ROWS * 2 // 3:
+            found[name] = int(match[1])
+    return found
+
+
+@pytest.fixture(scope="module")
+def by_hand(tmp_path_factory, model) -> Path:
+    folder = prepare(tmp_path_factory.mktemp("by_hand"))
+    subprocess.run([sys.executable, ROOT / "generate.py", *options(folder, model)], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[object]:
+    """A cluster whose head is a node of one core; a test adds a second one, with processes of its own."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
+    made = Cluster(initialize_head=True, head_node_args=node)
+    try:
+        yield made
+    finally:
+        made.shutdown()
+
+
+@pytest.mark.filterwarnings("ignore")  # of Ray's own code
+@pytest.mark.timeout(900)
+def test_a_killed_worker_and_a_removed_node_change_nothing(tmp_path, model, by_hand, cluster):
+    node = cluster.add_node(num_cpus=1, object_store_memory=80 << 20)
+    raylet = node.all_processes["raylet"][0].process.pid
+    folder = prepare(tmp_path / "cluster")
+    process = start("stories", *options(folder, model), "--address", cluster.address, "--workers", 2)
+
+    def on_node() -> dict[str, int]:
+        return {name: pid for name, pid in holders(folder).items()
+                if psutil.pid_exists(pid) and psutil.Process(pid).ppid() == raylet}
+
+    wait_for(lambda: on_node() and len(holders(folder)) > len(on_node()), process)
+    lost = on_node()
+    cluster.remove_node(node, allow_graceful=False)
+
+    def others() -> dict[str, int]:
+        return {name: pid for name, pid in holders(folder).items() if pid not in lost.values()}
+
+    before = len(list((folder / "data").glob("prompt*.txt")))
+    wait_for(lambda: len(list((folder / "data").glob("prompt*.txt"))) > before and others(), process)
+    name, pid = others().popitem()
+    os.kill(pid, signal.SIGKILL)
+    _, error = process.communicate(timeout=400)
+    assert process.returncode == 0 and "Traceback" not in error, error
+    assert len(re.findall(r"00_\d, attempt \d of 3 failed: worker", error)) >= 2
+    assert contents(folder) == contents(by_hand)
+    for shard in {*lost, name}:  # rows in flight were lost, not the shard
+        assert json.loads((folder / "data" / f"{shard}.manifest.json").read_bytes())["made_in_last_run"] < ROWS
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_list_stage_over_a_cluster(tmp_path, model, cluster):
+    command = ["--idx", "0-1p2,5", "--rounds", 3, "--max_new_tokens", 20, "--model", model, "--out_dir"]
+    for folder in ("hand", "cluster"):
+        (tmp_path / folder / "data").mkdir(parents=True)
+    script = [sys.executable, ROOT / "generate_starting.py", *command, tmp_path / "hand" / "data"]
+    subprocess.run(list(map(str, script)), check=True, capture_output=True)
+    process = start("startings", *command, tmp_path / "cluster" / "data", "--address", cluster.address)
+    _, error = process.communicate(timeout=200)
+    assert process.returncode == 0, error
+    assert contents(tmp_path / "cluster") == contents(tmp_path / "hand") and "startings1p2.txt: 3 rows in" in error
+
+
+@pytest.mark.timeout(900)
+def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(tmp_path, model, by_hand):
+    folder = prepare(tmp_path / "local")
+    for number in (0, 1):  # complete: passed over
+        for path in (by_hand / "data").glob(f"*00_{number}.*"):
+            (folder / "data" / path.name).write_bytes(path.read_bytes())
+    process = start("stories", *options(folder, model))
+    wait_for(lambda: holders(folder), process)
+    children = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 130 and "Traceback" not in error, error
+    assert error.endswith("stopped: what is finished is kept, the same command goes on\n")
+    assert "00_0.txt is complete: nothing to do" in error
+    assert not list((folder / "data").glob(".*"))  # the worker closed its shard
+    psutil.wait_procs(children, timeout=20)
+    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    process = start("stories", *options(folder, model), "--workers", 1)
+    _, error = process.communicate(timeout=400)
+    assert process.returncode == 0 and "going on after " in error, error
+    assert contents(folder) == contents(by_hand)
+
+
+def test_a_shard_that_cannot_be_made_is_named_at_the_end(tmp_path, model, by_hand):
+    """The shard of another run fails each time; the others are complete, so that no model is loaded."""
+    folder = prepare(tmp_path / "failing")
+    for path in (by_hand / "data").glob("*00_*"):
+        (folder / "data" / path.name).write_bytes(path.read_bytes())
+    manifest = folder / "data" / "00_3.manifest.json"
+    manifest.write_text(manifest.read_text().replace('"seed": 0', '"seed": 9'))
+    process = start("stories", *options(folder, model))
+    _, error = process.communicate(timeout=200)
+    assert process.returncode == 1 and "Traceback" not in error, error
+    last = error.strip().splitlines()[-1]
+    assert last.startswith("error: 00_3 failed 3 times: ") and "seed is 9, asked for 0" in last
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "auto", "nonsense"])
+def test_an_address_without_a_cluster_is_one_line(tmp_path, model, address):
+    process = start("names", "--idx", 0, "--model", model, "--out_dir", tmp_path, "--address", address)
+    _, error = process.communicate(timeout=200)
+    assert process.returncode == 1 and error.count("\n") == 1
+    assert error.startswith(f"error: no Ray cluster at {address}: ")
