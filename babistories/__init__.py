@@ -1,5 +1,7 @@
 """What two or more of the BabiStories scripts share: a story's way from prompt to clean corpus.
 
 prompt -> completion -> shard -> clean story -> dataset. The modules, from the ground up (none imports upwards):
-streams, shards, check, prompts, lists, cleaning, adherence, duplicates, corpus, diversity, report, engines, work, cli.
+files, streams, manifests, shards, prompts, lists; text, cutting, cleaning, adherence, holdout, duplicates, samples,
+sources, judging, summary, corpus, explain; readability, diversity, overview, charts, table, plots, picture, report;
+dataset, card, export, tokens, volumes, packing, unpacking; engines, plans, queues, work, cluster; cli, check.
 """

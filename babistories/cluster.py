@@ -7,6 +7,7 @@ worker leaves behind is continued by another from its partial file, and the shar
 
 import argparse
 import itertools
+import logging
 import os
 import signal
 import socket
@@ -135,8 +136,8 @@ class Launch:
                 self.queue.stop.remote()
                 ray.wait(list(self.workers), num_returns=len(self.workers), timeout=_STOP_SECONDS)
             raise
-        except ray.exceptions.RayError as error:
-            raise DataError(f"Ray failed: {_line(error)}: what is made is kept, run the same command again") from None
+        except ray.exceptions.RayError as failure:
+            raise DataError(f"Ray failed ({_line(failure)}): what is made is kept, run the same command again") from None
         finally:
             ray.shutdown()
         for name, error in self.news["given_up"].items():
@@ -218,14 +219,17 @@ def _connect(address: str | None) -> Any:
         raise DataError("Ray is not installed: pip install -e .[cluster]") from None
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     stop = signal.getsignal(signal.SIGTERM)
-    own = {} if address else {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
+    own: dict[str, Any] = {} if address else {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
     try:
         if address and ":" in address and "//" not in address:  # Ray would end the process when nobody answers there
             host, _, port = address.rpartition(":")
             socket.create_connection((host, int(port)), timeout=10).close()
-        ray.init(address=address or "local", log_to_driver=False, logging_level="error", **own)
+        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
     except (OSError, RuntimeError, ValueError) as error:
-        raise DataError(f"no Ray cluster at {address or 'this machine'}: {_line(error)}") from None
+        if address:
+            raise DataError(f"no Ray cluster at {address}: {_line(error)} (one that asks for a token needs "
+                            "RAY_AUTH_MODE=token here too)") from None
+        raise DataError(f"Ray cannot be started on this machine: {_line(error)}") from None
     signal.signal(signal.SIGTERM, stop)
     return ray
 

@@ -55,6 +55,7 @@ class Progress:
     def __init__(self, rows: int, unit: str):
         pause = 0.1 if sys.stderr.isatty() else 10  # a log file needs few lines
         self.bar = tqdm(total=rows, unit=unit, file=sys.stderr, dynamic_ncols=True, smoothing=0.05, mininterval=pause)
+        self.total = rows
         self.rows = self.tokens = 0
 
     def found(self, rows: int) -> None:
@@ -70,7 +71,7 @@ class Progress:
 
     def expect(self, rows: int) -> None:
         """So many rows more than was thought."""
-        self.bar.total += rows
+        self.bar.total = self.total = self.total + rows
 
     def say(self, message: str) -> None:
         tqdm.write(message, file=sys.stderr)
@@ -81,7 +82,7 @@ class LocalQueue:
 
     def __init__(self, shards: int, progress: Progress):
         self.progress, self.single = progress, shards == 1
-        self.expected = progress.bar.total // shards
+        self.expected = progress.total // shards
         self.left, self.waiting = deque(range(shards)), deque[int]()
         self.told: set[int] = set()
         self.moved = False

@@ -1,4 +1,4 @@
-"""BabyMixtral's architecture: a transformers MixtralForCausalLM of 3.7 million parameters, from random weights.
+"""BabyMixtral's architecture: a transformers MixtralForCausalLM of 3.8 million parameters, from random weights.
 
 The sizes are Mixtral's in small: 5 layers, 8 experts of 64 (2 active), hidden size 256, 4 heads of 64 with
 2 key-value heads, 3,072 tokens. All are multiples of 64, which 4-bit layers want. In bfloat16 the weights

@@ -25,11 +25,11 @@ START_ID, END_ID, PAD_ID = (SPECIAL.index(token) for token in (START, END, PAD))
 TURNS = ("[INST]", "[/INST]")
 ANSWER_ID = VOCABULARY - 1  # of [/INST], after which the answer begins
 
-# Words with the space before them, numbers as a whole ("12" is one piece), line ends, punctuation.
 # Where a word gets a space in front that the text does not have, and where decoding removes it again.
 GAPS = (r'(?<=[\s(])"(?=[\p{L}\p{N}])', '" '), (r"\n(?=[\p{L}\p{N}])", "\n ")
 FILLED = r'(?<=[\s(]") (?=[\p{L}\p{N}])', r"(?<=\n) (?=[\p{L}\p{N}])"
 
+# Words with the space before them, numbers as a whole ("12" is one piece), line ends, punctuation.
 PIECES = r" ?[\p{L}\p{M}]+| ?\p{N}+|\n+| ?[^\s\p{L}\p{M}\p{N}]+|\s+"
 
 # The chat form of Mixtral: the user's turns between [INST] and [/INST], each answer closed by </s>.

@@ -8,12 +8,13 @@ from babistories.engines import Completion, Request
 class FakeEngine:
     """Answers from the request's stream: the same for the same row, whatever is asked beside it.
 
-    `batch` rows are in the making at the same time and finish in reverse order. `broken` rows end as errors.
-    `dies_after` completions it raises KeyboardInterrupt, as Ctrl-C would.
+    `batch` rows are in the making at the same time and finish in reverse order. `broken` rows end as errors, and
+    `refused` ones cannot be made by any run. `dies_after` completions it raises KeyboardInterrupt, as Ctrl-C would.
     """
 
-    def __init__(self, batch: int = 4, broken: tuple[int, ...] = (), dies_after: int | None = None):
-        self.batch, self.broken, self.dies_after = batch, broken, dies_after
+    def __init__(self, batch: int = 4, broken: tuple[int, ...] = (), refused: tuple[int, ...] = (),
+                 dies_after: int | None = None):
+        self.batch, self.broken, self.refused, self.dies_after = batch, broken, refused, dies_after
         self.requests: list[Request] = []
 
     def generate(self, requests: Iterator[Request]) -> Iterator[list[Completion]]:
@@ -30,6 +31,8 @@ class FakeEngine:
     def answer(self, request: Request) -> Completion:
         if request.stream.row in self.broken:
             return Completion(request.key, finish="error", error="the fake engine was told to fail")
+        if request.stream.row in self.refused:
+            return Completion(request.key, finish="refused", error="the prompt is too long")
         number = request.stream.integers(10**6, draw=5)
         return Completion(request.key, f" went on with number {number}. Dort saß ein Bär.\n", tokens=7, finish="stop")
 

@@ -46,7 +46,7 @@ def test_tokenizer_has_its_entries(trained_tokenizer):
     special = ["<unk>", "<s>", "</s>", "<pad>"]
     assert trained_tokenizer.convert_tokens_to_ids(special) == [0, 1, 2, 3]
     tokens = trained_tokenizer.tokenize("[INST] x [/INST]\n12. Ann\n100. Bo")
-    assert {"[INST]", "[/INST]", "12", "100"} <= set(tokens)
+    assert {"[INST]", "[/INST]", "Ġ12", "Ġ100"} <= set(tokens)
 
 
 @pytest.mark.parametrize(

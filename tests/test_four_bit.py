@@ -9,7 +9,7 @@ from test_engine import complete, engine_of, requests
 from tiny_models import build, tiny_model  # noqa: F401
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from babistories.engines import copies, find_model, four_bit, loading
+from babistories.engines import copies, find_model, four_bit, load, loading
 from babistories.engines.model_files import COPY_KEY
 from babistories.files import DataError
 
@@ -67,7 +67,8 @@ def test_logits_are_those_of_the_dequantised_weights(tiny_model, size):  # noqa:
     tokens = torch.arange(2, 50)[None]
     model.set_attn_implementation("sdpa")
     with torch.no_grad():
-        assert torch.allclose(model(tokens).logits, plain(tokens).logits, atol=2e-4, rtol=1e-4)
+        made, expected = model(tokens).logits, plain(tokens).logits
+    assert (made - expected).norm() < 1e-4 * expected.norm()
 
 
 def test_each_expert_tensor_is_quantised_as_it_is_read(tiny_model, monkeypatch):  # noqa: F811
@@ -118,8 +119,10 @@ def test_unpacked_weights_are_the_values_of_the_4_bits(tiny_model):  # noqa: F81
 @pytest.mark.parametrize("kind", ["mixtral", "llama", "qwen2"])
 def test_a_copy_gives_the_same_bit_for_bit(tiny_model, tmp_path, run_script, kind):  # noqa: F811
     folder, copy = tiny_model(kind, True), tmp_path / "copy"
-    printed = run_script("quantize_model.py", "--model", folder, "--out", copy).stdout
-    assert "weights in 4 bits" in printed
+    if kind == "mixtral":
+        assert "weights in 4 bits" in run_script("quantize_model.py", "--model", folder, "--out", copy).stdout
+    else:
+        loading.save_copy(find_model(str(folder)), copy, "cpu")
     files, original = find_model(str(copy)), find_model(str(folder))
     assert (files.name, files.revision, files.chat_form) == (original.name, original.revision, original.chat_form)
     assert files.is_copy and not original.is_copy
@@ -145,9 +148,9 @@ def test_a_copy_in_several_files(tiny_model, tmp_path, monkeypatch):  # noqa: F8
 
 def test_errors_about_copies_are_one_line(tiny_model, tmp_path, run_script):  # noqa: F811
     folder, copy = tiny_model("llama"), tmp_path / "copy"
-    run_script("quantize_model.py", "--model", folder, "--out", copy)
+    loading.save_copy(find_model(str(folder)), copy, "cpu")
     with pytest.raises(DataError, match="holds 4-bit weights: it cannot be loaded with --quantization none"):
-        loaded(copy, "none")
+        load(find_model(str(copy)), "none")
     new = tmp_path / "new"
     for model, out, message in [(folder, copy, "is not an empty folder"), (copy, new, "is a 4-bit copy already"),
                                 (tmp_path / "none", new, "is neither a folder")]:

@@ -276,7 +276,7 @@ def test_a_shard_that_cannot_be_made_is_named_at_the_end(tmp_path, model, by_han
     assert last.startswith("error: 00_3 failed 3 times: ") and "seed is 9, asked for 0" in last
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "auto", "nonsense"])
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nonsense"])
 def test_an_address_without_a_cluster_is_one_line(tmp_path, model, address):
     process = start("names", "--idx", 0, "--model", model, "--out_dir", tmp_path, "--address", address)
     _, error = process.communicate(timeout=200)

@@ -129,9 +129,7 @@ def test_code_that_comes_with_a_model_is_not_run(tmp_path):
 
 
 def test_models_that_are_not_there(monkeypatch, tmp_path):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(DataError, match="not on this machine, and HF_HUB_OFFLINE is set.*babymixtral"):
         find_model("mistralai/Mixtral-8x7B-Instruct-v0.1")

@@ -114,6 +114,14 @@ def test_a_bad_record_costs_that_record(folder, capsys):
     assert "passed over: record 1 of data00_0.json has no" in capsys.readouterr().err
 
 
+def test_a_row_that_no_run_can_make_costs_that_row(folder, capsys):
+    assert run(plans(folder, subs=(0,)), FakeEngine(refused=(2, 4))) == 0
+    manifest = Shard(folder / "data", "stories", 0, 0).read_manifest()
+    assert manifest["skipped"] == [{"row": row, "reason": "refused by the engine: the prompt is too long"}
+                                   for row in (2, 4)]
+    assert manifest["made"] == 3 and "00_0, row 4: the prompt is too long" in capsys.readouterr().err
+
+
 def test_a_single_shard_that_another_process_holds_stops_the_run(folder):
     shard = Shard(folder / "data", "stories", 0, 0)
     with exclusive(shard.lock), pytest.raises(HeldElsewhere, match="00_0 is being written by process"):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from babistories.engines.model_files import ModelFiles, find_model
+from babistories.files import DataError
 from babistories.streams import Stream
 
 __all__ = ["Completion", "Engine", "ModelFiles", "Request", "Sampling", "find_model", "load", "save_copy"]
@@ -63,6 +64,8 @@ def load(files: ModelFiles, quantization: str = "nf4", chat_form: str = "auto", 
     "auto"; `max_batch_size` the number of rows in the making at the same time (None: chosen for the device);
     `device` "cpu", "cuda" or None (the GPU where there is one). DataError says in one line what is missing.
     """
+    if files.is_copy and quantization != "nf4":
+        raise DataError(f"{files.folder} holds 4-bit weights: it cannot be loaded with --quantization {quantization}")
     from babistories.engines.local import LocalEngine
 
     form = files.chat_form if chat_form == "auto" else chat_form
@@ -74,6 +77,10 @@ def save_copy(files: ModelFiles, out: Path, device: str | None = None) -> dict[s
 
     A run with `out` as its model gives the same as a run with the original, bit for bit, without quantising again.
     """
+    if files.is_copy:
+        raise DataError(f"{files.folder} is a 4-bit copy already (of {files.name})")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"{out} is not an empty folder: name a new one")
     from babistories.engines import loading
 
     return loading.save_copy(files, out, device)

@@ -20,17 +20,10 @@ from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from babistories.engines import four_bit
 from babistories.engines.four_bit import bnb
 from babistories.engines.model_files import COPY_KEY, SMALL_FILES, ModelFiles
-from babistories.files import DataError
 
 FILE_BYTES = 4_000_000_000  # of a weight file, at most
 _COPIED = (*SMALL_FILES, "*.md", "LICENSE*")
 _NOT_COPIED = ("config.json", "model.safetensors.index.json", "pytorch_model.bin.index.json")
-
-
-def check_new(out: Path) -> None:
-    """DataError unless `out` is an empty folder or none yet."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f"{out} is not an empty folder: name a new one")
 
 
 def save(model: PreTrainedModel, files: ModelFiles, out: Path) -> None:

@@ -61,8 +61,6 @@ def load_model(files: ModelFiles, quantization: str, dtype: torch.dtype, device:
     """The model with its weights as asked, checked, in evaluation mode."""
     if quantization not in QUANTIZATIONS:
         raise DataError(f"--quantization {quantization} is not known: {' or '.join(QUANTIZATIONS)}")
-    if files.is_copy and quantization != "nf4":
-        raise DataError(f"{files.folder} holds 4-bit weights: it cannot be loaded with --quantization {quantization}")
     folder = files.with_weights()
     options: dict[str, Any] = {"attn_implementation": attention.NAME, "experts_implementation": products.NAME,
                                "dtype": dtype}
@@ -91,9 +89,6 @@ def load_model(files: ModelFiles, quantization: str, dtype: torch.dtype, device:
 
 def save_copy(files: ModelFiles, out: Path, device: str | None) -> dict[str, Any]:
     """See `babistories.engines.save_copy`."""
-    if files.is_copy:
-        raise DataError(f"{files.folder} is a 4-bit copy already (of {files.name})")
-    copies.check_new(out)
     place = pick_device(device)
     check_memory(files, "nf4", place)
     with one_thread() if place.type == "cpu" else contextlib.nullcontext():

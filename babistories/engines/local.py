@@ -27,7 +27,7 @@ from babistories.engines.texts import Texts
 from babistories.files import DataError
 
 CPU_TILE = 64  # tokens of a forward pass on a CPU: fixed, whatever the batch size
-CPU_SLOTS = 40  # of a lane, when not told: the rest of a tile is room for prompts
+CPU_SLOTS = 48  # of a lane at most: the rest of a tile is room for prompts
 CPU_LANES = 8  # at most: Python itself runs one thread at a time
 GPU_TILE = 8192
 _PROMPT_ROOM = 256  # tokens of a prompt that memory is planned for; longer ones take more
@@ -101,11 +101,10 @@ class LocalEngine:
 
     def describe(self) -> dict[str, Any]:
         """Facts for the manifest: device, versions, batch size, how the weights are stored."""
-        cpu = platform.processor() or platform.machine()
         return {
             "engine": "local",
             "device": self.model.device.type,
-            "device_name": cpu if self.on_cpu else torch.cuda.get_device_name(self.model.device),
+            "device_name": _cpu_name() if self.on_cpu else torch.cuda.get_device_name(self.model.device),
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "batch_size": self.batch_size,
             "lanes": len(self.lanes),
@@ -184,6 +183,13 @@ def _fill(idle: list[Lane], waiting: list[Row], source: Iterator[Row | Completio
     return failed
 
 
+def _cpu_name() -> str:
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+        if names := [line.partition(":")[2].strip() for line in file if line.startswith("model name")]:
+            return f"{names[0]}, {len(names)} threads"
+    return platform.processor() or platform.machine()
+
+
 def _stop_tokens(model: PreTrainedModel, texts: Texts) -> set[int]:
     """The tokens that end a text: all that the generation config names, and the tokenizer's."""
     named = [getattr(model.generation_config, "eos_token_id", None), texts.tokenizer.eos_token_id]
@@ -196,5 +202,6 @@ def _context(model: PreTrainedModel) -> int:
     context = getattr(config, "max_position_embeddings", None) or 1 << 20
     rope = getattr(config, "rope_parameters", None) or {}
     if rope.get("rope_type") in ("dynamic", "longrope"):
-        context = min(context, rope.get("original_max_position_embeddings") or context)
+        before = rope.get("original_max_position_embeddings")
+        context = min(context, before or getattr(config, "original_max_position_embeddings", None) or context)
     return int(context)

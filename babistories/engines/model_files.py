@@ -6,11 +6,13 @@ code), and no code that comes with a model is ever run.
 
 import hashlib
 import json
-import os
-from collections.abc import Callable
+import re
+import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from babistories.files import DataError
 
@@ -21,7 +23,6 @@ _ROOT = Path(__file__).resolve().parents[2]
 _EDGE = 1 << 20  # bytes hashed at each end of a weight file
 SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.txt"]  # all that is not weights
 _INST_TYPES = ("mixtral", "mistral")
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,6 @@ class ModelFiles:
     config: dict[str, Any]
     chat_form: str  # "inst", "template" or "plain"
     notice: str | None = None
-    hub_commit: str | None = None
     hub_name: str | None = None
 
     @property
@@ -63,15 +63,12 @@ class ModelFiles:
         return 4 if (self.config.get("dtype") or self.config.get("torch_dtype")) == "float32" else 2
 
     def with_weights(self) -> Path:
-        """The folder, after fetching the weights of a hub model."""
-        if self.hub_name:
-            import huggingface_hub
-
-            name, commit = self.hub_name, self.hub_commit
-            _from_hub(name, lambda: huggingface_hub.snapshot_download(
-                name, revision=commit, allow_patterns=[*SMALL_FILES, "*.safetensors"]))
-        if not _weight_files(self.folder):
-            raise DataError(f"{self.name} has no weights in safetensors files (pickled weights are never loaded)")
+        """The folder, after fetching the weights of a hub model where they are missing."""
+        if self.hub_name and not _has_weights(self.folder):
+            _download(self.hub_name, self.folder.name, [*SMALL_FILES, "*.safetensors"])
+        if not _has_weights(self.folder):
+            raise DataError(f"{self.name} has no weights in safetensors files, or not all of them "
+                            "(pickled weights are never loaded)")
         return self.folder
 
 
@@ -89,7 +86,7 @@ def find_model(model: str, revision: str | None = None) -> ModelFiles:
         if revision is not None:
             raise DataError(f"--revision {revision} names a commit on the hub, but --model {model} is a folder")
         return _in_folder(folder)
-    if model.count("/") > 1 or model.startswith((".", "~", "/")) or model.endswith("/"):
+    if not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", model, re.ASCII):
         raise DataError(f"{model} is neither a folder with a model (config.json) nor a hub name")
     return _on_hub(model, revision)
 
@@ -106,40 +103,55 @@ def _in_folder(folder: Path) -> ModelFiles:
 
 
 def _on_hub(name: str, revision: str | None) -> ModelFiles:
-    import huggingface_hub
-
-    snapshot = _from_hub(name, lambda: huggingface_hub.snapshot_download(
-        name, revision=revision, allow_patterns=SMALL_FILES))
-    folder = Path(snapshot)
+    folder = _download(name, revision, SMALL_FILES)
     config = _config(folder, name)
     copy = config.get(COPY_KEY, {"name": name, "revision": folder.name})  # a snapshot's folder is named by its commit
     return ModelFiles(copy["name"], copy["revision"], folder, config, _chat_form(folder, config),
-                      config.get(NOTICE_KEY), hub_commit=folder.name, hub_name=name)
+                      config.get(NOTICE_KEY), hub_name=name)
 
 
-def _from_hub(name: str, fetch: Callable[[], _T]) -> _T:
-    """Run a download; what goes wrong becomes one line with its remedy."""
+def _download(name: str, revision: str | None, patterns: list[str]) -> Path:
+    """Files of a hub model: the folder of its snapshot. Without a network, what an earlier run has fetched."""
+    import huggingface_hub
     from huggingface_hub import errors
 
     instead = "or use --model babymixtral, which needs no download"
+    why = "HF_HUB_OFFLINE is set" if huggingface_hub.is_offline_mode() else "the hub cannot be reached"
     try:
-        return fetch()
+        if _hub_is_near():
+            return Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=patterns))
     except errors.GatedRepoError:
         raise DataError(f"{name} is gated: ask for access on its page at huggingface.co and set HF_TOKEN, "
                         f"{instead}") from None
     except errors.RevisionNotFoundError:
-        raise DataError(f"{name} has no such revision on the hub: check --revision") from None
+        raise DataError(f"{name} has no revision {revision} on the hub: check --revision") from None
     except errors.RepositoryNotFoundError:
         raise DataError(f"{name} is not a folder, and not a model on the hub that this machine may read "
                         f"(a private one needs HF_TOKEN), {instead}") from None
     except errors.HFValidationError:
         raise DataError(f"{name} is neither a folder with a model (config.json) nor a hub name") from None
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.HfHubHTTPError, OSError) as error:
+    except Exception as error:  # of the network, by the type that the HTTP library of the day has for it
         if isinstance(error, OSError) and error.filename:
             raise  # a full disk, a folder without permission: the message of the system names it
-        offline = "HF_HUB_OFFLINE is set" if os.environ.get("HF_HUB_OFFLINE") else "the hub cannot be reached"
-        raise DataError(f"{name} is not on this machine, and {offline}: download it where there is a network, "
-                        f"{instead}") from None
+        why = f"{why} ({type(error).__name__})"
+    cached = huggingface_hub.try_to_load_from_cache(name, "config.json", revision=revision)
+    if not isinstance(cached, str) or "*.safetensors" in patterns:
+        raise DataError(f"{name} is not on this machine, and {why}: download it where there is a network, {instead}")
+    return Path(cached).parent
+
+
+def _hub_is_near() -> bool:
+    """False where a download would only retry for half a minute: offline by choice, or without a name server."""
+    from huggingface_hub import constants, is_offline_mode
+
+    if is_offline_mode():
+        return False
+    if getproxies():
+        return True
+    try:
+        return bool(socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, None))
+    except OSError:
+        return False
 
 
 def _config(folder: Path, name: str) -> dict[str, Any]:
@@ -166,6 +178,16 @@ def _chat_form(folder: Path, config: dict[str, Any]) -> str:
         tokenizer = {}
     stored = (folder / "chat_template.jinja").exists() or (folder / "chat_template.json").exists()
     return "template" if stored or tokenizer.get("chat_template") else "plain"
+
+
+def _has_weights(folder: Path) -> bool:
+    for index in folder.glob("*.safetensors.index.json"):
+        try:
+            names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return False
+        return all((folder / str(name)).exists() for name in names)
+    return bool(_weight_files(folder))
 
 
 def _weight_files(folder: Path) -> list[Path]:
