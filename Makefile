@@ -14,7 +14,7 @@ test: .venv/installed
 	$(BIN)/python -m pytest
 
 .venv/installed: requirements.txt constraints.txt pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" * (sys.version_info < (3, 11)))'
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet -r requirements.txt -e .[dev] -c constraints.txt
 	touch $@

@@ -5,10 +5,11 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from test_engine import complete, engine_of, requests
 from tiny_models import build, build_tokenizer, tiny_model  # noqa: F401
 
-from babistories.engines import Sampling, find_model, load
+from babistories.engines import Sampling, find_model, load, loading
 from babistories.files import DataError
 
 
@@ -157,8 +158,32 @@ def test_a_hub_model_is_named_by_its_commit(tiny_model, monkeypatch, tmp_path): 
 
 def test_a_model_too_large_is_refused_before_it_is_loaded(tiny_model, monkeypatch):  # noqa: F811
     monkeypatch.setattr("babistories.engines.loading.psutil.virtual_memory", lambda: type("M", (), {"available": 9e4}))
-    with pytest.raises(DataError, match="needs about 0 GB for its weights; this machine"):
+    with pytest.raises(DataError, match="needs about 0.0 GB for its weights; this machine"):
         engine_of(tiny_model("llama"), 2)
+
+
+def test_a_large_model_is_not_tried_on_a_cpu_unless_asked_for(tiny_model, tmp_path):  # noqa: F811
+    """A Mixtral-8x7B as it stands in the hub's cache before its weights are fetched."""
+    folder = tmp_path / "large"
+    shutil.copytree(tiny_model("mixtral"), folder)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {"total_size": 93_405_585_408}}))
+    files = find_model(str(folder))
+    with pytest.raises(DataError, match="47 billion weights and no GPU is found.*--model babymixtral"):
+        loading.check_size(files, "nf4", torch.device("cpu"), asked_for=False)
+    loading.check_size(find_model(str(tiny_model("mixtral"))), "nf4", torch.device("cpu"), asked_for=False)
+
+
+def test_weights_that_are_missing_are_not_made_up(tmp_path):
+    folder = build(tmp_path / "model", "llama")
+    tensors = load_file(folder / "model.safetensors")
+    lost = tensors.pop("model.layers.1.self_attn.k_proj.weight")
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(DataError, match="missing keys such as model.layers.1.self_attn.k_proj.weight"):
+        engine_of(folder, 2)
+    tensors["model.layers.1.self_attn.k_proj.weight"] = lost[:64].contiguous()
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(DataError, match="cannot be loaded"):
+        engine_of(folder, 2, quantization="none")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

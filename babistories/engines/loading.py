@@ -19,7 +19,8 @@ from babistories.files import DataError
 
 QUANTIZATIONS = ("nf4", "none")
 _NF4_BYTES = 0.56  # a weight in 4 bits with its scales, and the share of weights that stay in 16 bits
-_LESS = "use --quantization nf4, a smaller model, or --model babymixtral"
+_CPU_WEIGHTS = 10e9  # above this, a CPU is only used when it is asked for
+_INSTEAD = "use a smaller model, such as --model babymixtral"
 
 
 def pick_device(device: str | None) -> torch.device:
@@ -32,20 +33,27 @@ def pick_device(device: str | None) -> torch.device:
     return torch.device("cuda" if device == "cuda" or (device is None and torch.cuda.is_available()) else "cpu")
 
 
-def check_memory(files: ModelFiles, quantization: str, device: torch.device) -> None:
-    """DataError when the weights cannot fit, before anything is downloaded or loaded."""
+def check_size(files: ModelFiles, quantization: str, device: torch.device, asked_for: bool) -> None:
+    """DataError when the weights cannot fit, before anything is downloaded or loaded.
+
+    `asked_for` says whether the device was named; if not, a large model is not tried on a CPU.
+    """
     stored = files.stored_bytes
     if stored is None:
         return
-    wide = 4 if device.type == "cpu" else 2
-    needed = stored if files.is_copy else stored / files.stored_width * (_NF4_BYTES if quantization == "nf4" else wide)
+    weights = stored / (_NF4_BYTES if files.is_copy else files.stored_width)
+    if device.type == "cpu" and not asked_for and weights > _CPU_WEIGHTS:
+        raise DataError(f"{files.name} has {weights / 1e9:.0f} billion weights and no GPU is found, where a story would "
+                        f"take very long: {_INSTEAD}, or try it with --device cpu")
+    needed = weights * (_NF4_BYTES if quantization == "nf4" else 4 if device.type == "cpu" else 2)
     if device.type == "cuda":
         free, where = torch.cuda.mem_get_info()[0], f"the GPU ({torch.cuda.get_device_name()})"
     else:
-        free, where = psutil.virtual_memory().available, "this machine, which has no usable GPU,"
+        free, where = psutil.virtual_memory().available, "this machine"
     if needed > free:
-        raise DataError(f"{files.name} with --quantization {quantization} needs about {needed / 1e9:.0f} GB for its "
-                        f"weights; {where} has {free / 1e9:.0f} GB free: {_LESS}")
+        less = "use --quantization nf4, or " if quantization == "none" else ""
+        raise DataError(f"{files.name} with --quantization {quantization} needs about {needed / 1e9:.1f} GB for its "
+                        f"weights; {where} has {free / 1e9:.1f} GB free: {less}{_INSTEAD}")
 
 
 def load_tokenizer(files: ModelFiles) -> PreTrainedTokenizerBase:
@@ -72,13 +80,16 @@ def load_model(files: ModelFiles, quantization: str, dtype: torch.dtype, device:
             else:
                 if quantization == "nf4":
                     options["quantization_config"] = four_bit.FourBitConfig(dtype)
-                model = AutoModelForCausalLM.from_pretrained(
+                model, found = AutoModelForCausalLM.from_pretrained(
                     folder, config=config, device_map={"": device}, use_safetensors=True, local_files_only=True,
-                    trust_remote_code=False, **options)
+                    trust_remote_code=False, output_loading_info=True, **options)
+                for problem in ("missing_keys", "mismatched_keys"):
+                    if names := sorted(map(str, found[problem])):
+                        raise ValueError(f"its files do not fit: {problem.replace('_', ' ')} such as {names[0]}")
     except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
         why = f"cannot be loaded by transformers {transformers.__version__} ({_line(error)})"
         if isinstance(error, torch.OutOfMemoryError):
-            why = f"with --quantization {quantization} does not fit on the GPU: {_LESS}"
+            why = f"with --quantization {quantization} does not fit on the GPU: {_INSTEAD}"
         raise DataError(f"{files.name} {why}") from None
     if quantization == "nf4":
         four_bit.check(model, files.name)
@@ -90,7 +101,7 @@ def load_model(files: ModelFiles, quantization: str, dtype: torch.dtype, device:
 def save_copy(files: ModelFiles, out: Path, device: str | None) -> dict[str, Any]:
     """See `babistories.engines.save_copy`."""
     place = pick_device(device)
-    check_memory(files, "nf4", place)
+    check_size(files, "nf4", place, device is not None)
     with one_thread() if place.type == "cpu" else contextlib.nullcontext():
         model = load_model(files, "nf4", torch.bfloat16, place)
     copies.save(model, files, out)

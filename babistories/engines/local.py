@@ -55,7 +55,7 @@ class LocalEngine:
              max_batch_size: int | None, device: str | None) -> "LocalEngine":
         """Load a model. DataError when it cannot be."""
         place = loading.pick_device(device)
-        loading.check_memory(files, quantization, place)
+        loading.check_size(files, quantization, place, device is not None)
         texts = Texts(loading.load_tokenizer(files), chat_form)
         try:
             texts.prompt("A question", "An opening")

@@ -86,8 +86,9 @@ def _last_logits(model: PreTrainedModel, prompts: list[list[int]]) -> list[torch
 @torch.inference_mode()
 def fit_tile(model: PreTrainedModel, tile: int) -> int:
     """The largest of (tile, 1) at which a row's logits depend neither on its place nor on how many others there are."""
-    output = model.get_output_embeddings()
-    model.set_output_embeddings(products.TiledOutput(output))
+    model.set_output_embeddings(products.TiledOutput(model.get_output_embeddings()))
+    if not isinstance(model.get_output_embeddings(), products.TiledOutput):
+        raise DataError(f"{type(model).__name__}: this architecture's output layer cannot be found")
     if _places_agree(model, tile):
         return tile
     products.set_tile_rows(1)
