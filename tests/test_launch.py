@@ -259,6 +259,7 @@ def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(tmp_path, model, by_ha
     process = start("stories", *options(folder, model), "--workers", 1)
     _, error = process.communicate(timeout=400)
     assert process.returncode == 0 and "going on after " in error, error
+    assert re.search(r"240/240 \[[\d:]+<00:00, .*(story/s|s/story), [\d,]+ tok/s\]", error), error
     assert contents(folder) == contents(by_hand)
 
 

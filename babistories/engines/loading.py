@@ -43,8 +43,8 @@ def check_size(files: ModelFiles, quantization: str, device: torch.device, asked
         return
     weights = stored / (_NF4_BYTES if files.is_copy else files.stored_width)
     if device.type == "cpu" and not asked_for and weights > _CPU_WEIGHTS:
-        raise DataError(f"{files.name} has {weights / 1e9:.0f} billion weights and no GPU is found, where a story would "
-                        f"take very long: {_INSTEAD}, or try it with --device cpu")
+        raise DataError(f"{files.name} has {weights / 1e9:.0f} billion weights and no GPU is found; on a CPU a story "
+                        f"would take very long: {_INSTEAD}, or try it with --device cpu")
     needed = weights * (_NF4_BYTES if quantization == "nf4" else 4 if device.type == "cpu" else 2)
     if device.type == "cuda":
         free, where = torch.cuda.mem_get_info()[0], f"the GPU ({torch.cuda.get_device_name()})"
@@ -80,9 +80,10 @@ def load_model(files: ModelFiles, quantization: str, dtype: torch.dtype, device:
             else:
                 if quantization == "nf4":
                     options["quantization_config"] = four_bit.FourBitConfig(dtype)
-                model, found = AutoModelForCausalLM.from_pretrained(
+                loaded: Any = AutoModelForCausalLM.from_pretrained(
                     folder, config=config, device_map={"": device}, use_safetensors=True, local_files_only=True,
                     trust_remote_code=False, output_loading_info=True, **options)
+                model, found = loaded
                 for problem in ("missing_keys", "mismatched_keys"):
                     if names := sorted(map(str, found[problem])):
                         raise ValueError(f"its files do not fit: {problem.replace('_', ' ')} such as {names[0]}")

@@ -1,0 +1,21 @@
+"""constraints.txt: what the tests ran with is written down exactly, so that it can be installed and audited again."""
+
+import re
+from importlib.metadata import distributions
+
+from tests.conftest import ROOT
+
+NOT_PINNED = re.compile(r"babistories|pip|setuptools|wheel|(nvidia|cuda|triton).*")  # the last: by torch, exactly
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_everything_installed_is_pinned():
+    text = (ROOT / "constraints.txt").read_text()
+    pinned = {canonical(name): version for name, version in re.findall(r"^([\w.-]+)==(\S+)", text, flags=re.MULTILINE)}
+    installed = {canonical(one.metadata["Name"]): one.version.partition("+")[0] for one in distributions()}
+    other = {name: version for name, version in installed.items()
+             if not NOT_PINNED.fullmatch(name) and pinned.get(name) != version}
+    assert not other, f"installed, but not in constraints.txt: {other}"
