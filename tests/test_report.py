@@ -1,6 +1,7 @@
 """The report: its numbers held against the ledger, and the page used in a browser as a reader would."""
 
 import json
+import time
 import re
 import shutil
 from collections import Counter
@@ -329,15 +330,21 @@ def test_light_dark_and_the_switch_between_them(page):
         page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia",
                                      {"features": [{"name": "prefers-color-scheme", "value": scheme}]})  # fmt: skip
 
+    def becomes(holds):  # the browser answers an emulated preference a moment later
+        deadline = time.monotonic() + 20
+        while not holds() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return holds()
+
     prefer("light")
     light = ground()
     prefer("dark")
+    assert becomes(lambda: ground() != light)
     dark = ground()
-    assert light != dark
     page.one("#theme").click()
-    assert ground() == light
+    assert becomes(lambda: ground() == light)
     page.one("#theme").click()
-    assert ground() == dark
+    assert becomes(lambda: ground() == dark)
     page.run("localStorage.clear()")
     prefer("light")
 
