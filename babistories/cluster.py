@@ -137,7 +137,7 @@ class Launch:
                 ray.wait(list(self.workers), num_returns=len(self.workers), timeout=_STOP_SECONDS)
             raise
         except ray.exceptions.RayError as failure:
-            raise DataError(f"Ray failed ({_line(failure)}): what is made is kept, run the same command again") from None
+            raise DataError(f"Ray failed ({_line(failure)}): what is made is kept, run it again") from None
         finally:
             ray.shutdown()
         for name, error in self.news["given_up"].items():

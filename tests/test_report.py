@@ -1,9 +1,9 @@
 """The report: its numbers held against the ledger, and the page used in a browser as a reader would."""
 
 import json
-import time
 import re
 import shutil
+import time
 from collections import Counter
 
 import corpus_folder
