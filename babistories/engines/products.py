@@ -50,7 +50,7 @@ def _experts(self: Any, hidden_states: torch.Tensor, top_k_index: torch.Tensor,
     out = _products(self, "down_proj", middle, plan).index_select(0, plan.back)
     if getattr(self, "has_post_expert_norm", False):
         out = self.post_expert_norm(out)
-    out = out.view(len(hidden_states), ranks, -1) * top_k_weights.to(out.dtype).unsqueeze(-1)
+    out = out.view(len(hidden_states), ranks, -1) * top_k_weights.unsqueeze(-1)
     total = out[:, 0]
     for rank in range(1, ranks):
         total = total + out[:, rank]
