@@ -20,6 +20,7 @@ from babistories.queues import SharedQueue
 from tests import tiny_models
 from tests.conftest import ROOT
 
+pytest.importorskip("ray", reason="Ray is an extra: pip install -e .[cluster]")
 SHARDS, ROWS = 8, 30
 RECORDED = {"seconds", "made_in_last_run", "device", "device_name", "versions", "batch_size", "engine", "lanes", "tile",
             "quantization_facts", "dtype"}
