@@ -147,7 +147,7 @@ def run(main: Callable[[Sequence[str] | None], int | None]) -> NoReturn:
     except DataError as error:
         status = _fail(str(error))
     except OSError as error:  # a full disk, a folder that disappeared: named by the operating system
-        status = _fail(f"{error.filename or 'file'}: {error.strerror or error}")
+        status = _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error))
     except KeyboardInterrupt:
         print("stopped: what is finished is kept, the same command goes on", file=sys.stderr)
         status = 130

@@ -54,7 +54,9 @@ def start(command: list[str], folder: Path, fault: str = "", log: Path | None = 
         faults["FAULT_AT"] = fault
     if log:
         faults["FAULT_LOG"] = str(log)
-    return subprocess.Popen([sys.executable, "-W", "error", str(RUNNER), *command], cwd=folder, text=True,
+    # A process that is stopped may leave a file for its end to close; that is no error.
+    warnings = ["-W", "error", "-W", "ignore::ResourceWarning"]
+    return subprocess.Popen([sys.executable, *warnings, str(RUNNER), *command], cwd=folder, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **faults})
 
 
