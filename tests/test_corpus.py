@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -278,22 +279,29 @@ def test_a_damaged_shard_found_by_a_worker_is_one_line(tmp_path, run_script):
 
 
 @pytest.mark.parametrize("moment", [0.5, 1.5])
-def test_a_killed_run_leaves_the_old_set_and_the_next_run_cleans_up(tmp_path, moment):
-    write_shard(tmp_path, 0, [tale(seed) for seed in range(20)])
-    build(tmp_path)
-    old = all_files(tmp_path)
+def test_a_killed_run_leaves_whole_files_and_the_next_run_cleans_up(tmp_path, moment):
+    """Each file is the old one or the new one, whatever the moment: also between two renames, or after the last."""
+    data, undisturbed = tmp_path / "data", tmp_path / "undisturbed"
+    data.mkdir()
+    write_shard(data, 0, [tale(seed) for seed in range(20)])
+    build(data)
+    old = all_files(data)
     for sub in range(1, 10):
-        write_shard(tmp_path, sub, [tale(seed) for seed in range(sub * 300, sub * 300 + 300)])
-    command = [sys.executable, ROOT / SCRIPT, "--data_dir", tmp_path, "--workers", "2"]
+        write_shard(data, sub, [tale(seed) for seed in range(sub * 300, sub * 300 + 300)])
+    shutil.copytree(data, undisturbed)
+    build(undisturbed)
+    new = all_files(undisturbed)
+    command = [sys.executable, ROOT / SCRIPT, "--data_dir", data, "--workers", "2"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(moment)
     process.send_signal(signal.SIGKILL)
-    finished = process.wait() == 0
-    now = all_files(tmp_path)
-    assert finished or {name: now[name] for name in old} == old
-    build(tmp_path)
-    assert len(ledger(tmp_path)) == 20 + 9 * 300
-    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+    process.wait()
+    now = all_files(data)
+    assert [name for name in old if now[name] not in (old[name], new[name])] == []
+    build(data)
+    assert all_files(data).items() >= {name: content for name, content in new.items() if name in old}.items()
+    assert len(ledger(data)) == 20 + 9 * 300
+    assert not [path for path in data.iterdir() if path.name.startswith(".")]
 
 
 def test_files_appear_together_or_not_at_all(tmp_path, monkeypatch):
