@@ -23,7 +23,6 @@ from babistories.engines import (
     sampling,
 )
 from babistories.engines.attention import PAGE
-from babistories.engines.attention_gpu import GpuPool
 from babistories.engines.slots import Lane, Row
 from babistories.engines.texts import Texts
 from babistories.files import DataError
@@ -271,21 +270,6 @@ def test_the_probe_sees_numbers_that_depend_on_the_place(mixtral):
         engine.model.model.norm.register_forward_hook(
             lambda module, args, out: out + 1e-6 * torch.arange(out.shape[1]).view(1, -1, 1))
         assert not probe._places_agree(engine.model, local.CPU_TILE)
-
-
-@pytest.mark.parametrize("kind", ["mixtral", "mistral"])
-def test_the_pages_of_a_gpu_give_the_same_text(tiny_model, kind, monkeypatch):  # noqa: F811
-    """Greedy, in float32: the two ways through a model agree far beyond the gap between two tokens."""
-    sizes = {"sliding_window": 40} if kind == "mistral" else {}
-    folder = tiny_model(kind, **sizes)
-    expected = complete(engine_of(folder, 6, temperature=0), requests(range(8)))
-    monkeypatch.setattr(probe, "new_pool", lambda device, pages: GpuPool(pages))
-    monkeypatch.setattr(products, "_Tiles", products._Groups)
-    engine = engine_of(folder, 6, temperature=0)
-    assert isinstance(engine.lanes[0].pool, GpuPool)
-    for lane in engine.lanes:
-        lane.pad, lane.tile = False, 100
-    assert complete(engine, requests(range(8))) == expected
 
 
 def test_the_first_space_is_kept_and_characters_stay_whole():

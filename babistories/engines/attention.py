@@ -1,8 +1,8 @@
 """Attention over pages of keys and values, plugged into transformers' attention interface.
 
-Every row in the making owns pages of 64 tokens in a pool. A forward pass takes a *tile*: tokens of any rows side by
-side, be it the next token of a story or many of a prompt, each with its row's pages and its position. The model sees
-one sequence of tokens; which token sees what is decided here.
+Every row in the making owns pages in a pool, of some tokens each. A forward pass takes a *tile*: tokens of any rows
+side by side, be it the next token of a story or many of a prompt, each with its row's pages and its position. The
+model sees one sequence of tokens; which token sees what is decided here.
 
 On a CPU both products of attention are sums over rows of a table (embedding bags with weights): for each token and
 head, keys are summed weighted by the query (the pool holds keys transposed), values weighted by the probabilities.
@@ -25,7 +25,7 @@ from transformers import AttentionInterface
 from babistories.files import DataError
 
 NAME = "babistories"  # of our functions in transformers' registries
-PAGE = 64  # tokens
+PAGE = 64  # tokens, on a CPU
 SCRATCH = 0  # the page that padding tokens use
 _UNKNOWN = ("softcap", "s_aux")  # what some models' attention needs and this one does not do
 _running = threading.local()
@@ -49,8 +49,8 @@ class Tile:
     @cached_property
     def write_to(self) -> tuple[torch.Tensor, torch.Tensor]:
         """For each token its page and its place in the page."""
-        page = self.pages[self.rows, self.positions // PAGE]
-        return torch.from_numpy(page).to(self.device), torch.from_numpy(self.positions % PAGE).to(self.device)
+        page = self.pages[self.rows, self.positions // self.pool.page]
+        return to_device(page, self.device), to_device(self.positions % self.pool.page, self.device)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -62,8 +62,18 @@ class Tile:
             _running.tile = None
 
 
+def to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """An array as a tensor. To a GPU it goes by pinned memory, so that nobody waits for what is under way there."""
+    tensor = torch.from_numpy(array)
+    if device.type != "cuda" or not len(array):
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 class Pool:
     """Pages of keys and values, for all layers. A layer's tensors are made when it first writes."""
+
+    page = PAGE  # tokens
 
     def __init__(self, pages: int):
         self.free = list(range(pages, SCRATCH, -1))

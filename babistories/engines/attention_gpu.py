@@ -1,48 +1,71 @@
-"""Attention over pages on a GPU: plain PyTorch, right before fast."""
+"""Attention over pages on a GPU: keys and values are written to pages, then one kernel reads what each token sees.
+
+A row's result depends on its own pages alone, page after page: not on the batch, nor on how full it is.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn.functional import scaled_dot_product_attention
 
-from babistories.engines.attention import PAGE, Pool, Tile
+from babistories.engines import kernels
+from babistories.engines.attention import Pool, Tile, to_device
 
 
 class GpuPool(Pool):
-    """Keys and values (pages, PAGE, kv heads, size)."""
+    """Keys and values (pages, kv heads, page, size)."""
+
+    page = 16  # small pages: on average half of a row's last one is empty
 
     def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, tile: Tile,
                scale: float, window: int | None) -> torch.Tensor:
         if layer not in self.layers:
-            self.layers[layer] = [torch.zeros(self.pages, PAGE, len(new), new.shape[-1], dtype=new.dtype,
+            self.layers[layer] = [torch.empty(self.pages, len(new), self.page, new.shape[-1], dtype=new.dtype,
                                               device=new.device) for new in (key, value)]
         keys, values = self.layers[layer]
-        if "runs" not in tile.plans:
-            tile.plans["runs"] = _runs(tile)
+        share = len(query) // len(key)
+        if share not in tile.plans:
+            tile.plans[share] = _Plan.of(tile, share)
+        plan: _Plan = tile.plans[share]
         page, place = tile.write_to
-        keys[page, place], values[page, place] = key.transpose(0, 1), value.transpose(0, 1)
-
-        out = query.new_empty(query.shape[1], query.shape[0], value.shape[-1])
-        for which, pages, positions in tile.plans["runs"]:  # (rows, tokens of each), (rows, pages), as which
-            asked = query[:, which].transpose(0, 1)  # (rows, heads, tokens, size)
-            key, value = (table[pages].flatten(1, 2).transpose(1, 2) for table in (keys, values))
-            seen = torch.arange(pages.shape[1] * PAGE, device=query.device)
-            mask = seen <= positions[:, None, :, None]
-            if window:
-                mask &= seen > positions[:, None, :, None] - window
-            made = scaled_dot_product_attention(asked, key, value, attn_mask=mask, scale=scale, enable_gqa=True)
-            out[which] = made.transpose(1, 2)
+        keys[page, :, place], values[page, :, place] = key.transpose(0, 1), value.transpose(0, 1)
+        out = query.new_empty(query.shape[1], len(query), value.shape[-1])
+        kernels.attend(query, keys, values, plan.table, plan.singles, 1, out, scale, window)
+        kernels.attend(query, keys, values, plan.table, plan.pieces, kernels.prompt_piece(share), out, scale, window)
         return out
 
+    def give_back(self, pages: list[int], wipe: bool = False) -> None:
+        """Give pages back. What is in them does not matter: the kernel never reads what a row has not written."""
+        super().give_back(pages)
 
-def _runs(tile: Tile) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """The tile's tokens in groups that go through one call: single tokens of many rows, then each row's prompt."""
-    rows, counts = np.unique(tile.rows, return_counts=True)
-    single = np.flatnonzero(np.isin(tile.rows, rows[counts == 1]))
-    groups = [single[:, None]] if len(single) else []
-    groups += [np.flatnonzero(tile.rows == row)[None] for row in rows[counts > 1]]
-    runs = []
-    for which in groups:
-        positions = tile.positions[which]
-        pages = tile.pages[tile.rows[which[:, 0]], : positions.max() // PAGE + 1]
-        runs.append(tuple(torch.from_numpy(array).to(tile.device) for array in (which, pages, positions)))
-    return runs  # type: ignore[return-value]
+    @property
+    def page_bytes(self) -> int:
+        """Bytes of one page in all layers, once all layers have written."""
+        return sum(tensor[0].nbytes for tensors in self.layers.values() for tensor in tensors)
+
+
+@dataclass
+class _Plan:
+    """Which tokens a tile holds, as `kernels.attend` takes them: int32 on the device."""
+
+    table: torch.Tensor
+    singles: torch.Tensor  # rows with one token
+    pieces: torch.Tensor  # of rows with more tokens
+
+    @classmethod
+    def of(cls, tile: Tile, share: int) -> "_Plan":
+        edges = np.flatnonzero(np.diff(tile.rows, prepend=-1, append=-1))  # a row's tokens stand side by side
+        first, count = edges[:-1], np.diff(edges)
+        one = count == 1
+        piece = kernels.prompt_piece(share)
+        number = -(-count[~one] // piece)
+        offset = (np.arange(number.sum()) - np.repeat(np.cumsum(number) - number, number)) * piece
+        start = np.repeat(first[~one], number) + offset
+        size = np.minimum(piece, np.repeat(count[~one], number) - offset)
+        return cls(to_device(tile.pages.astype(np.int32), tile.device),
+                   cls._items(tile, first[one], np.ones(one.sum())), cls._items(tile, start, size))
+
+    @staticmethod
+    def _items(tile: Tile, first: np.ndarray, count: np.ndarray) -> torch.Tensor:
+        items = np.stack([tile.rows[first], first, count, tile.positions[first]], axis=1)
+        return to_device(items.astype(np.int32), tile.device)

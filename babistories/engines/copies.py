@@ -57,14 +57,14 @@ def load(folder: Path, config: PretrainedConfig, device: torch.device, **options
         places = [name for name, _ in [*model.named_parameters(), *model.named_buffers()] if name in stored]
         for name in places:
             scales = {key: stored[key].get_tensor(key) for key in stored if key.startswith(f"{name}.")}
-            _put(model, name, stored[name].get_tensor(name), scales, options["dtype"])
+            put(model, name, stored[name].get_tensor(name), scales, options["dtype"])
     model.tie_weights()
     if missing := [name for name, parameter in model.named_parameters() if parameter.is_meta]:
         raise ValueError(f"{missing[0]} is not in its safetensors files")
     return model.to(device)
 
 
-def _put(model: nn.Module, name: str, value: torch.Tensor, scales: dict[str, torch.Tensor], dtype: torch.dtype) -> None:
+def put(model: nn.Module, name: str, value: torch.Tensor, scales: dict[str, torch.Tensor], dtype: torch.dtype) -> None:
     """Set a parameter or buffer; a linear layer whose weight is in 4 bits becomes one of bitsandbytes."""
     module_name, _, key = name.rpartition(".")
     module: Any = model.get_submodule(module_name)

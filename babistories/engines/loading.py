@@ -4,6 +4,7 @@ import contextlib
 import gc
 import warnings
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,12 @@ def pick_device(device: str | None) -> torch.device:
     if device == "cuda" and not torch.cuda.is_available():
         why = "this PyTorch is built without CUDA" if not torch.backends.cuda.is_built() else "no NVIDIA GPU is found"
         raise DataError(f"--device cuda: {why}; without it the CPU is used (--model babymixtral runs well there)")
-    return torch.device("cuda" if device == "cuda" or (device is None and torch.cuda.is_available()) else "cpu")
+    if device == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    if find_spec("triton") is None:
+        raise DataError("the GPU needs Triton, which comes with PyTorch for Linux (pip install triton); "
+                        "--device cpu goes without it")
+    return torch.device("cuda")
 
 
 def check_size(files: ModelFiles, quantization: str, device: torch.device, asked_for: bool) -> None:

@@ -2,7 +2,7 @@
 
 On a CPU it computes in float32 and promises that the text of a row depends on its request alone: not on the batch
 size, the order, the neighbours or the number of threads. Several lanes work at the same time, each on one thread. On
-a GPU there is one lane, in bfloat16.
+a GPU there is one lane, in bfloat16, which the host keeps some steps ahead of (`slots_gpu`).
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from jinja2 import TemplateError
 from transformers import PreTrainedModel
 
 from babistories.engines import Completion, Request, Sampling, four_bit, loading, probe
-from babistories.engines.attention import PAGE
+from babistories.engines.attention import PAGE, CpuPool
 from babistories.engines.loading import one_thread
 from babistories.engines.model_files import ModelFiles
 from babistories.engines.slots import Lane, Row
@@ -29,7 +29,6 @@ from babistories.files import DataError
 CPU_TILE = 64  # tokens of a forward pass on a CPU: fixed, whatever the batch size
 CPU_SLOTS = 48  # of a lane at most: the rest of a tile is room for prompts
 CPU_LANES = 8  # at most: Python itself runs one thread at a time
-GPU_TILE = 8192
 _PROMPT_ROOM = 256  # tokens of a prompt that memory is planned for; longer ones take more
 
 
@@ -42,13 +41,17 @@ class LocalEngine:
         self.on_cpu = model.device.type == "cpu"
         self.stops = _stop_tokens(model, texts)
         self.context = _context(model)
-        self.tile = CPU_TILE if self.on_cpu else GPU_TILE
         self.threads = min(torch.get_num_threads(), CPU_LANES) if self.on_cpu else 1
+        self.batch_size: int
+        self.lanes: list[Lane]
         if self.on_cpu:
             with one_thread():
                 self.tile = probe.fit_tile(model, CPU_TILE)
-        self.batch_size = max_batch_size or self._default_batch_size()
-        self.lanes = self._make_lanes()
+            self.batch_size = max_batch_size or self._cpu_batch_size()
+            self.lanes = self._cpu_lanes()
+        else:
+            self.lanes = [self._gpu_lane(max_batch_size)]
+            self.batch_size, self.tile = self.lanes[0].slots, self.lanes[0].tile
 
     @classmethod
     def load(cls, files: ModelFiles, quantization: str, chat_form: str, sampling: Sampling,
@@ -89,7 +92,7 @@ class LocalEngine:
             while True:
                 idle = [lane for lane in self.lanes if lane not in running.values()]
                 failed = _fill(idle, waiting, source)
-                running |= {workers.submit(lane.run, stopped): lane for lane in idle if lane.rows}
+                running |= {workers.submit(lane.run, stopped): lane for lane in idle if lane.busy}
                 if finished or failed:  # while the caller works on these, the lanes do too
                     yield finished + failed
                 if not running and not failed:
@@ -109,6 +112,7 @@ class LocalEngine:
             "batch_size": self.batch_size,
             "lanes": len(self.lanes),
             "tile": self.tile,
+            "kv_cache_tokens": sum((lane.pool.pages - 1) * lane.pool.page for lane in self.lanes),
             **self.facts,
             "versions": {"python": platform.python_version(),
                          **{name: version(name) for name in ("torch", "transformers", "bitsandbytes")}},
@@ -137,30 +141,33 @@ class LocalEngine:
         text = self.texts.continuation(row.tokens[: row.prompt_size], row.new_tokens)
         return Completion(row.key, text, len(row.new_tokens), row.finish)
 
-    def _default_batch_size(self) -> int:
+    def _cpu_batch_size(self) -> int:
         config = self.model.config.get_text_config()
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         row = 2 * config.num_hidden_layers * heads * size * self.model.dtype.itemsize * self._row_tokens
-        if self.on_cpu:
-            fit, most = psutil.virtual_memory().available // 4 // row, CPU_SLOTS * self.threads
-        else:
-            fit, most = torch.cuda.mem_get_info(self.model.device)[0] * 3 // 4 // row, GPU_TILE // 8
-        return max(1, min(fit, most))
+        return max(1, min(psutil.virtual_memory().available // 4 // row, CPU_SLOTS * self.threads))
 
     @property
     def _row_tokens(self) -> int:
         """Tokens of a row that memory is planned for."""
         return min(_PROMPT_ROOM + self.sampling.max_new_tokens, self.context)
 
-    def _make_lanes(self) -> list[Lane]:
-        count = 1
-        if self.on_cpu:
-            count = min(self.batch_size, max(self.threads, -(-self.batch_size // CPU_SLOTS)))
+    def _cpu_lanes(self) -> list[Lane]:
+        count = min(self.batch_size, max(self.threads, -(-self.batch_size // CPU_SLOTS)))
         slots = [self.batch_size // count + (number < self.batch_size % count) for number in range(count)]
         pages = -(-self._row_tokens // PAGE)
-        return [Lane(self.model, probe.new_pool(self.model.device, here * pages), here, self.tile, self.on_cpu,
-                     self.sampling, self.stops) for here in slots]
+        return [Lane(self.model, CpuPool(here * pages), here, self.tile, True, self.sampling, self.stops)
+                for here in slots]
+
+    def _gpu_lane(self, max_batch_size: int | None) -> Lane:
+        from babistories.engines import memory_gpu  # these need Triton
+        from babistories.engines.attention_gpu import GpuPool
+        from babistories.engines.slots_gpu import GpuLane
+
+        slots = max_batch_size or memory_gpu.slots_that_fit(self.model)
+        pages, tile = memory_gpu.pages_that_fit(self.model, slots, self._row_tokens)
+        return GpuLane(self.model, GpuPool(pages), slots, tile, self.sampling, self.stops)
 
 
 def _fill(idle: list[Lane], waiting: list[Row], source: Iterator[Row | Completion]) -> list[Completion]:

@@ -14,7 +14,6 @@ from transformers import PreTrainedModel
 
 from babistories.engines import Sampling, attention, four_bit, products
 from babistories.engines.attention import CpuPool, Pool
-from babistories.engines.attention_gpu import GpuPool
 from babistories.engines.loading import quiet
 from babistories.engines.slots import Lane, Row
 from babistories.files import DataError
@@ -28,7 +27,11 @@ _STREAM = Stream(0, "stories", 0, 0, 0)  # no token is drawn here
 
 def new_pool(device: torch.device, pages: int) -> Pool:
     """Pages of keys and values for a device."""
-    return CpuPool(pages) if device.type == "cpu" else GpuPool(pages)
+    if device.type == "cpu":
+        return CpuPool(pages)
+    from babistories.engines.attention_gpu import GpuPool  # needs Triton
+
+    return GpuPool(pages)
 
 
 @torch.inference_mode()
@@ -113,5 +116,5 @@ def _places_agree(model: PreTrainedModel, tile: int) -> bool:
 
 
 def _lane(model: PreTrainedModel, slots: int, tile: int) -> Lane:
-    pool = new_pool(model.device, slots * 2)
+    pool = new_pool(model.device, slots * 8)  # 128 tokens a row, where pages are small
     return Lane(model, pool, slots, tile, model.device.type == "cpu", Sampling(temperature=0), set())

@@ -1,8 +1,9 @@
 """Matrix products at fixed shapes: the experts of a mixture, and the output layer.
 
 Both work on a number of rows that the batch decides: those that chose an expert, those that need a next token. On a
-CPU they are cut into tiles of 16 rows, the last one padded, so that a row's product always runs at the same shape.
-The experts are plugged into transformers' experts interface; a token's experts are added in the router's order.
+CPU they are cut into tiles of 16 rows, the last one padded, so that a row's product always runs at the same shape. On
+a GPU the rows of all experts go through one grouped product. The experts are plugged into transformers' experts
+interface; a token's experts are added in the router's order.
 """
 from typing import Any
 
@@ -15,6 +16,7 @@ from babistories.engines.attention import NAME
 from babistories.engines.four_bit import dense
 
 _rows_of_a_tile = 16
+_grouped_mm = getattr(torch.nn.functional, "grouped_mm", None) or torch._grouped_mm
 
 
 def set_tile_rows(rows: int) -> None:
@@ -58,15 +60,25 @@ def _experts(self: Any, hidden_states: torch.Tensor, top_k_index: torch.Tensor,
 
 
 class _Groups:
-    """The rows sorted by expert: `order` says which row stands where, `back` where a row went, `sizes` and `experts`
-    into which pieces they fall, each the work of one expert."""
+    """The rows sorted by expert: `order` says which row stands where, `back` where a row went, `expert` whose it is.
+
+    Nothing here waits for the GPU: how many rows an expert has stays there.
+    """
 
     def __init__(self, choice: torch.Tensor, experts: int):
-        self.order = torch.argsort(choice, stable=True)
+        self.expert, self.order = torch.sort(choice, stable=True)
         self.back = torch.empty_like(self.order)
         self.back[self.order] = torch.arange(len(choice), device=choice.device)
-        self.sizes = torch.bincount(choice, minlength=experts).tolist()
-        self.experts = list(range(experts))
+        every = torch.arange(experts, device=choice.device)
+        self.ends = torch.searchsorted(self.expert, every, right=True, out_int32=True)
+
+    def multiply(self, rows: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """Each row times its expert's matrix of `weights` (experts, inner, columns)."""
+        if rows.is_cuda and rows.dtype == torch.bfloat16 and torch.cuda.get_device_capability(rows.device)[0] == 9:
+            return _grouped_mm(rows, weights, offs=self.ends)
+        from babistories.engines import kernels  # elsewhere PyTorch goes from expert to expert, and waits for each
+
+        return kernels.grouped_product(rows, weights, self.ends)
 
 
 class _Tiles(_Groups):
@@ -82,18 +94,22 @@ class _Tiles(_Groups):
         padded, back = np.zeros(tiles.sum() * size, dtype=np.int64), np.empty_like(order)
         padded[places], back[order] = order, places
         self.order, self.back = torch.from_numpy(padded), torch.from_numpy(back)
-        self.sizes = [size] * int(tiles.sum())
-        self.experts = np.repeat(np.arange(experts), tiles).tolist()
+        self.tiles = np.repeat(np.arange(experts), tiles)
+        self.expert = torch.from_numpy(np.repeat(self.tiles, size))
+
+    def multiply(self, rows: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        out = rows.new_empty(len(rows), weights.shape[-1])
+        each, size = weights.unbind(), _rows_of_a_tile
+        for expert, piece, result in zip(self.tiles.tolist(), rows.split(size), out.split(size), strict=True):
+            torch.mm(piece, each[expert], out=result)
+        return out
 
 
 def _products(self: Any, name: str, rows: torch.Tensor, plan: _Groups) -> torch.Tensor:
     weight = dense(getattr(self, name), rows.dtype)
-    weights = (weight if self.is_transposed else weight.transpose(1, 2)).unbind()
-    out = rows.new_empty(len(rows), weights[0].shape[-1])
-    for expert, piece, result in zip(plan.experts, rows.split(plan.sizes), out.split(plan.sizes), strict=True):
-        torch.mm(piece, weights[expert], out=result)
-        if self.has_bias:
-            result += getattr(self, f"{name}_bias")[expert]
+    out = plan.multiply(rows, weight if self.is_transposed else weight.transpose(1, 2))
+    if self.has_bias:
+        out += getattr(self, f"{name}_bias").index_select(0, plan.expert)
     return out
 
 

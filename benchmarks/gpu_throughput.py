@@ -1,0 +1,221 @@
+"""Tokens a second of the real engine on a GPU, on Mixtral-8x7B's shape with random 4-bit weights.
+
+Two loads: a fixed one (prompts of 128 tokens, 256 new ones, no text ends by itself) and a ragged one (prompts of 80 to
+160 tokens, texts that end after 60 to 512 with a mean of 250, which the engine learns only as they end). Prefill is
+included. Beside them, in the same run and on the same weights, the classic way: transformers' `generate`, at batch
+size 1 and 256. It reads the weights with our kernels, so it is faster here than with bitsandbytes alone.
+
+    python benchmarks/gpu_throughput.py                          # 4,096 stories of each load
+    python benchmarks/gpu_throughput.py --budget_gb 80           # as if the card had 80 GB
+    python benchmarks/gpu_throughput.py --layers 2 --stories 64  # a quick look whether it runs
+
+The last line of the output is one JSON object.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from accelerate import init_empty_weights  # noqa: E402
+from transformers import AutoModelForCausalLM, MixtralConfig, PreTrainedModel  # noqa: E402
+
+from babistories.engines import Request, Sampling, attention, copies, four_bit, products  # noqa: E402
+from babistories.engines.local import LocalEngine  # noqa: E402
+from babistories.streams import Stream  # noqa: E402
+
+PARTS = {  # of a step, by the names of the kernels
+    "dequantisation": ("_dequantize",), "attention": ("_attend",), "sampling": ("_sample",),
+    "products": ("gemm", "cutlass", "cublas", "nvjet", "_grouped", "xmma"),
+}  # fmt: skip
+
+
+def random_mixtral(layers: int) -> PreTrainedModel:
+    """Mixtral-8x7B's shape with random weights, quantised on the GPU as a checkpoint's are."""
+    device, dtype = torch.device("cuda"), torch.bfloat16
+    config = MixtralConfig(num_hidden_layers=layers, max_position_embeddings=32768, sliding_window=None)
+    with init_empty_weights(include_buffers=False):
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=attention.NAME,
+                                                 experts_implementation=products.NAME)
+    for name, empty in list(model.named_parameters()):
+        value = torch.ones(empty.shape, dtype=dtype, device=device)
+        scales = {}
+        if "norm" not in name:
+            value.normal_(0, 0.02)
+        if "self_attn" in name or "experts" in name:
+            stored: Any = four_bit.bnb.nn.Params4bit(value, requires_grad=False, quant_type="nf4",
+                                                     compress_statistics=True, quant_storage=torch.uint8)
+            stored = stored.to(device)
+            scales = {f"{name}.{key}": part for key, part in stored.quant_state.as_dict(packed=True).items()}
+            value = stored.data
+        copies.put(model, name, value, scales, dtype)
+    model = model.to(device).eval().requires_grad_(False)
+    four_bit.check(model, "random Mixtral")
+    four_bit.prepare(model, dtype)
+    return model
+
+
+class Numbers:
+    """In place of a tokenizer: a prompt is a list of numbers, and a text nobody reads."""
+
+    tokenizer = SimpleNamespace(eos_token_id=None)
+
+    def prompt(self, prompt: str, opening: str) -> str:
+        return prompt
+
+    def tokens(self, text: str) -> list[int]:
+        return list(map(int, text.split()))
+
+    def continuation(self, prompt: list[int], new: list[int]) -> str:
+        return ""
+
+
+def run(model: PreTrainedModel, prompts: list[list[int]], lengths: list[int], batch: int | None, profile: bool,
+        ) -> dict[str, Any]:  # fmt: skip
+    """Make texts of these lengths. The engine is told the longest only."""
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    engine = LocalEngine(model, Numbers(), Sampling(max_new_tokens=max(lengths)), batch, {})  # type: ignore[arg-type]
+    lane: Any = engine.lanes[0]
+    lane.stops = set()
+    plain = lane.append
+
+    def append(row: Any, token: int) -> None:
+        if len(row.new_tokens) == lengths[row.key]:
+            row.finish = "stop"  # as if this token were the end
+        else:
+            plain(row, token)
+
+    lane.append = append
+    asked = (Request(number, " ".join(map(str, prompt)), "", Stream(0, "stories", 0, 0, number), 0)
+             for number, prompt in enumerate(prompts))
+    rows: Counter[str] = Counter()
+    made, shares = 0, {}
+    start = time.perf_counter()
+    for group in engine.generate(asked):
+        made += sum(one.tokens for one in group)
+        rows["ended"] += len(group)
+        rows["most at once"] = max(rows["most at once"], len(lane.rows))
+        if profile and rows["ended"] > len(prompts) // 2:
+            profile = False
+            lane.step, shares = profiled(lane.step)
+    torch.cuda.synchronize()
+    seconds = time.perf_counter() - start
+    assert made == sum(lengths), f"{made} tokens were made, {sum(lengths)} asked for"
+    facts = engine.describe()
+    return {"tok_s": round(made / seconds, 1), "seconds": round(seconds, 1), "stories": len(prompts), "tokens": made,
+            "most_at_once": rows["most at once"], "kv_cache_tokens": facts["kv_cache_tokens"],
+            "peak_gb": round(torch.cuda.max_memory_allocated() / 1e9, 1), **({"shares": shares} if shares else {})}
+
+
+def profiled(step: Any, steps: int = 4) -> tuple[Any, dict[str, float]]:
+    """`step`, its next few calls looked at by the profiler; and the shares of each part, filled in after them."""
+    shares: dict[str, float] = {}
+    profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA])
+    calls, start = 0, 0.0
+
+    def looked_at() -> Any:
+        nonlocal calls, start
+        if not calls:
+            torch.cuda.synchronize()
+            profiler.start()
+            start = time.perf_counter()
+        ended = step()
+        calls += 1
+        if calls == steps:
+            torch.cuda.synchronize()
+            seconds = time.perf_counter() - start
+            profiler.stop()
+            print(profiler.key_averages().table("self_cuda_time_total", row_limit=25, max_name_column_width=60),
+                  file=sys.stderr)
+            spent: Counter[str] = Counter()
+            for event in profiler.key_averages():
+                part = next((part for part, names in PARTS.items() if any(one in event.key for one in names)), "others")
+                spent[part] += event.self_device_time_total / 1e6
+            shares.update({part: round(time / seconds, 3) for part, time in spent.most_common()})
+            shares["step_ms"] = round(seconds / steps * 1e3, 1)
+        return ended
+
+    return looked_at, shares
+
+
+def classic(model: PreTrainedModel, batch: int, new: int) -> float:
+    """Tokens a second of `generate`, prompts of 128 tokens."""
+    model.set_attn_implementation("sdpa")
+    prompts = torch.randint(5, model.config.vocab_size, (batch, 128), device="cuda")
+    options = {"do_sample": True, "top_k": 0, "min_new_tokens": new, "max_new_tokens": new, "pad_token_id": 0}
+    model.generate(prompts, attention_mask=torch.ones_like(prompts), **{**options, "max_new_tokens": 2,
+                                                                       "min_new_tokens": 2})  # fmt: skip
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    model.generate(prompts, attention_mask=torch.ones_like(prompts), **options)
+    torch.cuda.synchronize()
+    model.set_attn_implementation(attention.NAME)
+    return batch * new / (time.perf_counter() - start)
+
+
+def loads(stories: int) -> Iterator[tuple[str, list[list[int]], list[int]]]:
+    """(Name, prompts, lengths of the texts)."""
+    draw = np.random.default_rng(0)
+    for name in ("fixed", "ragged"):
+        sizes = draw.integers(80, 161, stories) if name == "ragged" else np.full(stories, 128)
+        lengths = 60 + np.round(452 * draw.beta(2.1, 2.894, stories)) if name == "ragged" else np.full(stories, 256)
+        yield name, [draw.integers(5, 32000, size).tolist() for size in sizes], lengths.astype(int).tolist()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--layers", type=int, default=32, help="default %(default)s")
+    parser.add_argument("--stories", type=int, default=4096, help="of each load (default %(default)s)")
+    parser.add_argument("--batch_size", type=int, default=None, help="default: as many as fit")
+    parser.add_argument("--budget_gb", type=float, default=None, help="leave the rest of the card alone")
+    parser.add_argument("--skip", default="", help="of fixed, ragged, classic: with commas between")
+    args = parser.parse_args(argv)
+    if not torch.cuda.is_available():
+        print("error: no NVIDIA GPU is found", file=sys.stderr)
+        return 1
+    total = torch.cuda.get_device_properties(0).total_memory
+    ballast = None
+    if args.budget_gb:
+        ballast = torch.empty(max(0, int(total - args.budget_gb * 1e9)), dtype=torch.uint8, device="cuda")
+    start = time.perf_counter()
+    model = random_mixtral(args.layers)
+    weights = four_bit.facts(model)
+    print(f"weights: {weights['weight_bytes'] / 1e9:.1f} GB, made in {time.perf_counter() - start:.0f} s", flush=True)
+    result: dict[str, Any] = {
+        "benchmark": "gpu_throughput", "gpu": torch.cuda.get_device_name(), "layers": args.layers,
+        "weight_gb": round(weights["weight_bytes"] / 1e9, 2), "budget_gb": args.budget_gb,
+        "versions": {"torch": torch.__version__},
+    }  # fmt: skip
+    skipped = args.skip.split(",")
+    for name, prompts, lengths in loads(args.stories):
+        if name not in skipped:
+            if name == "fixed":
+                run(model, prompts[:64], [8] * 64, args.batch_size, False)  # compiles the kernels
+            result[name] = run(model, prompts, lengths, args.batch_size, name == "fixed")
+            print(f"{name}: {json.dumps(result[name])}", flush=True)
+    if "classic" not in skipped:
+        result["classic_tok_s"] = round(classic(model, 1, 32), 1)
+        result["classic_best_tok_s"] = round(classic(model, 256, 64), 1)
+        print(f"classic: {result['classic_tok_s']} at batch 1, {result['classic_best_tok_s']} at 256", flush=True)
+    del ballast
+    fixed, ragged = result.get("fixed", {}), result.get("ragged", {})
+    result |= {"tok_s": fixed.get("tok_s"), "ragged_tok_s": ragged.get("tok_s"),
+               "peak_gb": max(one.get("peak_gb", 0) for one in (fixed, ragged))}  # fmt: skip
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""The lane of a GPU, its kernels in Triton's interpreter where there is none: the same texts as on a CPU."""
+
+import numpy as np
+import pytest
+import torch
+from test_engine import complete, requests
+from tiny_models import tiny_model  # noqa: F401
+
+pytest.importorskip("triton")
+from babistories.engines import Sampling, find_model, load, memory_gpu, products, slots_gpu  # noqa: E402
+from babistories.engines.attention_gpu import GpuPool  # noqa: E402
+from babistories.engines.slots_gpu import GpuLane  # noqa: E402
+from babistories.files import DataError  # noqa: E402
+
+
+def engine_of(folder, batch=4, pages=None, tile=64, **options):
+    """An engine in float32 that works as on a GPU, on this machine's CPU."""
+    sampling = Sampling(**{"max_new_tokens": 8, **options})
+    engine = load(find_model(str(folder)), "nf4", sampling=sampling, max_batch_size=1, device="cpu")
+    pool = GpuPool(pages or batch * 30)
+    engine.lanes = [GpuLane(engine.model, pool, batch, tile, sampling, engine.stops)]
+    return engine
+
+
+def on_a_cpu(folder, rows, endless=False, **options):
+    sampling = Sampling(**{"max_new_tokens": 8, **options})
+    engine = load(find_model(str(folder)), "nf4", sampling=sampling, device="cpu")
+    for lane in engine.lanes:
+        lane.stops = set() if endless else lane.stops
+    return complete(engine, requests(rows))
+
+
+@pytest.fixture
+def grouped(monkeypatch):
+    """Experts as on a GPU, with PyTorch in place of the grouped product: the interpreter would take minutes."""
+    def multiply(self, rows, weights):
+        return torch.einsum("ri,ric->rc", rows, weights[self.expert])
+
+    def use():
+        monkeypatch.setattr(products._Groups, "multiply", multiply)
+        monkeypatch.setattr(products, "_Tiles", products._Groups)
+
+    return use
+
+
+@pytest.mark.parametrize("kind, options", [
+    ("mixtral", {}), ("mixtral", {"temperature": 0.8, "top_k": 30, "top_p": 0.9}), ("mistral", {"temperature": 0})])
+def test_the_texts_are_those_of_the_cpu(tiny_model, grouped, kind, options):  # noqa: F811
+    """In float32 the two ways agree far beyond the gap between the two likeliest tokens, noise included."""
+    folder = tiny_model(kind, **({"sliding_window": 40} if kind == "mistral" else {}))
+    expected = on_a_cpu(folder, range(4), **options)
+    grouped()
+    assert complete(engine_of(folder, 3, **options), requests(range(4))) == expected
+
+
+def test_rows_that_find_no_pages_wait_or_are_read_again(tiny_model, monkeypatch):  # noqa: F811
+    """Too few pages, and a forecast that lets everybody in: all rows come to need a page when there is none."""
+    folder, rows = tiny_model("mixtral"), [0, 4, 8]
+    expected = on_a_cpu(folder, rows, endless=True, max_new_tokens=30)
+    monkeypatch.setattr(GpuLane, "_will_fit", lambda self, row: row.length <= len(self.pool.free) * self.pool.page)
+    evicted = []
+    evict = GpuLane._evict
+    monkeypatch.setattr(GpuLane, "_evict", lambda self, row: (evicted.append(row.key), evict(self, row)))
+    engine = engine_of(folder, 3, pages=6, max_new_tokens=30)
+    lane = engine.lanes[0]
+    lane.stops = set()
+    assert complete(engine, requests(rows)) == expected
+    assert evicted
+    assert sorted(lane.pool.free) == list(range(1, lane.pool.pages)) and len(lane.empty) == lane.slots
+    assert not lane.length.any() and not lane.under_way
+
+
+def test_a_row_longer_than_all_pages_gets_more(tiny_model):  # noqa: F811
+    folder = tiny_model("mixtral")
+    engine = engine_of(folder, 2, pages=2)
+    assert complete(engine, requests([1, 3])) == on_a_cpu(folder, [1, 3])
+    assert engine.lanes[0].pool.pages > 3
+
+
+def test_out_of_memory_halves_and_goes_on(tiny_model, monkeypatch):  # noqa: F811
+    folder = tiny_model("mixtral")
+    expected = on_a_cpu(folder, [0, 2, 4, 6, 8])
+    forward, failures = GpuLane.forward, iter([0, 0, 0, 1, 0, 0, 1])
+
+    def sometimes(self, parts):
+        if next(failures, 0):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, parts)
+
+    monkeypatch.setattr(GpuLane, "forward", sometimes)
+    engine = engine_of(folder, 8)
+    assert complete(engine, requests([0, 2, 4, 6, 8])) == expected
+    assert engine.lanes[0].slots == 2
+    failures = iter([1, 1, 1])
+    with pytest.raises(DataError, match="out of memory with a single story"):
+        complete(engine, requests(range(2)))
+
+
+def test_a_row_that_has_ended_is_computed_a_few_steps_further(tiny_model, monkeypatch):  # noqa: F811
+    """The host is ahead by so many steps, and no more; what is made in them is nobody's."""
+    folder = tiny_model("mixtral")
+    engine = engine_of(folder, 3, max_new_tokens=30)
+    lane, steps = engine.lanes[0], []
+    put = GpuLane._put_under_way
+    monkeypatch.setattr(GpuLane, "_put_under_way", lambda self, parts: (
+        put(self, parts), steps.extend(row.key for row, _ in parts))[0])
+    lane.stops = set(range(0, 320, 20))
+    made = complete(engine, requests([0, 2, 4, 6]))
+    for key, completion in made.items():
+        passes = steps.count(key)
+        needed = completion.tokens + (completion.finish == "stop")
+        assert needed <= passes <= needed + slots_gpu.AHEAD + 3  # a prompt may be read in pieces
+    assert "stop" in {completion.finish for completion in made.values()} and not lane.rows
+
+
+def test_a_forecast_counts_the_pages_of_the_fullest_moment():
+    page = GpuPool.page
+    assert memory_gpu.peak_tokens(np.array([100]), np.array([50]), page) == 150 + page / 2
+    held, remaining = np.array([128] * 10), np.arange(10) * 20 + 20
+    moments = [sum(128 + t + page / 2 for end in remaining if end >= t) for t in range(1, 202)]
+    assert memory_gpu.peak_tokens(held, remaining, page) == max(moments)
+    assert memory_gpu.peak_tokens(np.array([]), np.array([]), page) == 0
+    lengths = memory_gpu.Lengths(512)
+    assert lengths.mean == 512
+    for _ in range(10_000):
+        lengths.add(250)
+    assert 250 < lengths.mean < 252
+
+
+def test_no_more_rows_are_let_in_than_will_find_pages(tiny_model):  # noqa: F811
+    engine = engine_of(tiny_model("mixtral"), 40, pages=12, max_new_tokens=16)
+    lane, most = engine.lanes[0], 0
+    parts = lane.parts
+
+    def counted():
+        nonlocal most
+        most = max(most, len(lane.rows))
+        return parts()
+
+    lane.parts = counted
+    made = complete(engine, requests([0, 4, 8, 12, 16, 20]))
+    assert len(made) == 6 and 2 <= most < 6
