@@ -61,6 +61,7 @@ class Progress:
     def found(self, rows: int) -> None:
         self.bar.initial += rows
         self.bar.n += rows
+        self.bar.last_print_n += rows  # else the rate would take them for made since the last look
 
     def made(self, rows: int, tokens: int) -> None:
         self.rows += rows

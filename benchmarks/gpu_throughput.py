@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from accelerate import init_empty_weights  # noqa: E402
+from tqdm import tqdm  # noqa: E402
 from transformers import AutoModelForCausalLM, MixtralConfig, PreTrainedModel  # noqa: E402
 
 from babistories.engines import Request, Sampling, attention, copies, four_bit, products  # noqa: E402
@@ -100,22 +101,24 @@ def run(model: PreTrainedModel, prompts: list[list[int]], lengths: list[int], ba
     lane.append = append
     asked = (Request(number, " ".join(map(str, prompt)), "", Stream(0, "stories", 0, 0, number), 0)
              for number, prompt in enumerate(prompts))
-    rows: Counter[str] = Counter()
-    made, shares = 0, {}
+    ended = made = most = 0
+    shares: dict[str, float] = {}
+    bar = tqdm(total=sum(lengths), unit="tok", unit_scale=True)
     start = time.perf_counter()
     for group in engine.generate(asked):
         made += sum(one.tokens for one in group)
-        rows["ended"] += len(group)
-        rows["most at once"] = max(rows["most at once"], len(lane.rows))
-        if profile and rows["ended"] > len(prompts) // 2:
+        bar.update(made - bar.n)
+        ended, most = ended + len(group), max(most, len(lane.rows))
+        if profile and ended > len(prompts) // 2:
             profile = False
             lane.step, shares = profiled(lane.step)
     torch.cuda.synchronize()
     seconds = time.perf_counter() - start
+    bar.close()
     assert made == sum(lengths), f"{made} tokens were made, {sum(lengths)} asked for"
     facts = engine.describe()
     return {"tok_s": round(made / seconds, 1), "seconds": round(seconds, 1), "stories": len(prompts), "tokens": made,
-            "most_at_once": rows["most at once"], "kv_cache_tokens": facts["kv_cache_tokens"],
+            "most_at_once": most, "kv_cache_tokens": facts["kv_cache_tokens"],
             "peak_gb": round(torch.cuda.max_memory_allocated() / 1e9, 1), **({"shares": shares} if shares else {})}
 
 

@@ -109,7 +109,7 @@ def test_a_row_that_has_ended_is_computed_a_few_steps_further(tiny_model, monkey
     for key, completion in made.items():
         passes = steps.count(key)
         needed = completion.tokens + (completion.finish == "stop")
-        assert needed <= passes <= needed + slots_gpu.AHEAD + 3  # a prompt may be read in pieces
+        assert needed <= passes <= needed + slots_gpu.AHEAD + 3 <= needed + 8  # a prompt may be read in pieces
     assert "stop" in {completion.finish for completion in made.values()} and not lane.rows
 
 

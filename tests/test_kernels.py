@@ -30,8 +30,6 @@ def test_dequantized_weights_are_those_of_bitsandbytes(nested, shape, dtype):
     made = kernels.dequantize(stored.data, state, dtype)
     assert made.dtype == dtype
     torch.testing.assert_close(made, expected.to(dtype), rtol=2**-7 if dtype == torch.bfloat16 else 1e-6, atol=0)
-    if dtype == torch.float32 or made.is_cuda:  # the interpreter cuts off where a GPU rounds
-        assert (made == expected.to(dtype)).float().mean() > 0.999
 
 
 def streams_of(streams, steps):

@@ -8,6 +8,7 @@ import pytest
 
 from babistories.files import DataError, HeldElsewhere, exclusive
 from babistories.plans import NamesAndOpenings, list_plan, story_plan
+from babistories.queues import Progress
 from babistories.shards import Shard
 from babistories.work import Run
 from tests.fakes import FakeEngine
@@ -166,3 +167,19 @@ def test_more_rounds_take_the_earlier_answers_over(tmp_path):
     engine = FakeEngine()
     run(([shard], lambda shard: list_plan(shard, "q", 5, 0, RUN)), engine)
     assert len(engine.requests) == 3 and shard.text.read_text().startswith(first)
+
+
+def test_rows_that_were_there_count_for_no_rate(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("tqdm.std.time", lambda: clock[0])
+    progress = Progress(10_000, "story")
+    progress.bar._time = lambda: clock[0]
+    progress.bar.mininterval = 0
+    progress.found(5000)
+    for _ in range(20):
+        clock[0] += 1
+        progress.made(2, 500)
+    assert progress.bar.n == 5040
+    assert abs(progress.bar.format_dict["rate"] - 2) < 0.01
+    assert "500 tok/s" in str(progress.bar)
+    progress.bar.close()

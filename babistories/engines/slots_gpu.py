@@ -27,6 +27,7 @@ from babistories.engines.slots import Lane, Row
 from babistories.files import DataError
 
 AHEAD = 2  # steps that the host is ahead of the device
+TOGETHER = 4  # steps at least, after which ended rows are handed over and others come in
 _FILLED = 0.97  # of the pages: what a forecast may count on
 _LEAST = 64  # tokens that a row is expected to go on for, when it is longer than most already
 
@@ -46,7 +47,9 @@ class GpuLane(Lane):
                  stops: set[int]):
         super().__init__(model, pool, slots, tile, False, sampling, stops)
         self.last = torch.zeros(slots, dtype=torch.int64, device=model.device)  # the token drawn last in each slot
-        self.length, self.stored, self.prompt, self.limit = np.zeros((4, slots), dtype=np.int64)  # of each slot's row
+        # Of each slot's row: tokens, those that are known here, those in its pages, its prompt's, and its limit.
+        self.length, self.known, self.stored, self.prompt, self.limit = np.zeros((5, slots + 1), dtype=np.int64)
+        self.streams = np.zeros((slots, 5), dtype=np.uint64)  # as `kernels.sample` takes them
         self.lengths = Lengths(sampling.max_new_tokens)
         self.under_way: deque[_UnderWay] = deque()
         self.evicted: deque[Row] = deque()  # rows that had to give their pages back, the oldest first
@@ -67,8 +70,9 @@ class GpuLane(Lane):
             return False
         row.slot = self.empty.pop()
         self.rows.append(row)
-        for array, value in ((self.length, row.length), (self.prompt, row.prompt_size), (self.limit, row.limit)):
-            array[row.slot] = value
+        self.length[row.slot] = self.known[row.slot] = row.length
+        self.prompt[row.slot], self.limit[row.slot] = row.prompt_size, row.limit
+        self.streams[row.slot] = [*row.stream.key, 0, row.stream.row, row.stream.shard]
         return True
 
     def release(self, row: Row) -> None:
@@ -90,11 +94,13 @@ class GpuLane(Lane):
     def run(self, stopped: threading.Event) -> list[Row]:
         """Steps until rows end, which are returned, or until `stopped` is set by another thread."""
         ended: list[Row] = []
-        while not ended and not stopped.is_set() and self.busy:
+        steps = 0
+        while self.busy and not stopped.is_set() and not (ended and steps >= TOGETHER):
             try:
-                ended = self.step()
+                ended += self.step()
             except torch.OutOfMemoryError:
-                ended = self._halve()
+                ended += self._halve()
+            steps += 1
         return ended
 
     @torch.inference_mode()
@@ -120,11 +126,9 @@ class GpuLane(Lane):
     def input_ids(self, tile: Tile, parts: list[tuple[Row, int]]) -> torch.Tensor:
         """The tokens of a tile: of rows with tokens to come, the one drawn last."""
         tokens = super().input_ids(tile, parts)
-        firsts = np.cumsum([0] + [count for _, count in parts[:-1]])
-        late = [(first, row.slot) for first, (row, _) in zip(firsts, parts, strict=True) if row.to_come]
-        if late:
-            places, slots = to_device(np.array(late, dtype=np.int64).T.copy(), tile.device)
-            tokens[places] = self.last[slots]
+        places = np.flatnonzero(tile.positions >= self.known[tile.rows])
+        if len(places):
+            tokens[to_device(places, tile.device)] = self.last[to_device(tile.rows[places], tile.device)]
         return tokens
 
     def _put_under_way(self, parts: list[tuple[Row, int]]) -> None:
@@ -135,11 +139,11 @@ class GpuLane(Lane):
             self.stored[row.slot] = row.stored
         if not ready:
             return
-        streams = np.array([[*row.stream.key, row.length - row.prompt_size + 1, row.stream.row, row.stream.shard]
-                            for row in ready], dtype=np.uint64).view(np.int64)
-        drawn = kernels.sample(scores(logits, self.sampling), to_device(streams, logits.device),
-                               self.sampling.temperature > 0)
         slots = np.array([row.slot for row in ready])
+        streams = self.streams[slots]
+        streams[:, 2] = self.length[slots] - self.prompt[slots] + 1
+        drawn = kernels.sample(scores(logits, self.sampling), to_device(streams.view(np.int64), logits.device),
+                               self.sampling.temperature > 0)
         self.last[to_device(slots, logits.device)] = drawn.clamp(min=0)
         self.length[slots] += 1
         on_gpu = logits.is_cuda
@@ -162,6 +166,7 @@ class GpuLane(Lane):
             if row.finish:
                 continue  # it ended while this step was under way
             self.append(row, token)
+            self.known[row.slot] += 1
             if row.finish:
                 ended.append(row)
                 self.lengths.add(len(row.new_tokens))
