@@ -67,7 +67,8 @@ def test_there_are_such_commands():
 def test_bash_can_read_every_block(page):
     for block in blocks(page):
         if re.search(r"^\s*(python|for|srun|sbatch|ray|rsync|\. )", block, flags=re.MULTILINE):
-            done = subprocess.run(["bash", "-n"], input=re.sub("<[^>\n]+>", "it", block), text=True, capture_output=True)
+            script = re.sub("<[^>\n]+>", "it", block)
+            done = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True)
             assert not done.returncode, block + done.stderr
 
 

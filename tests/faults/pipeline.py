@@ -43,7 +43,8 @@ STAGES = [
     Stage("stories", "generate.py", ("--data_idx", 0, "--sub_data_idx", "0-1", "--limit", 6, *STORIES)),
     Stage("more stories", "generate.py", ("--data_idx", 0, "--sub_data_idx", "0-2", "--limit", 9, *STORIES)),
     Stage("corpus", "data/filter_tinystories.py", ("--data_dir", "DATA", "--workers", 1, "--no_report")),
-    Stage("report", "data/filter_tinystories.py", ("--data_dir", "DATA", "--workers", 1), slow=True, begins_like="corpus"),
+    Stage("report", "data/filter_tinystories.py", ("--data_dir", "DATA", "--workers", 1), slow=True,
+          begins_like="corpus"),
 ]
 
 
