@@ -126,8 +126,9 @@ def test_a_folder_that_disappears(points, name, removed, tmp_path):
     point = points[name]
     folder = pipeline.copy(point.before, tmp_path / "folder")
     inputs = pipeline.copy(folder / "data", tmp_path / "inputs")
-    process = pipeline.start(point.stage.command(folder), folder, engine="fake 0.5")
+    process = pipeline.start(point.stage.command(folder), folder, engine="fake 2")  # time to act
     while not list((folder / "data").glob("*.partial")):
+        assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     (folder / "data").rename(tmp_path / "moved")
     if removed:

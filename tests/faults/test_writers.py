@@ -83,6 +83,7 @@ def test_over_a_range_a_dead_holder_leaves_its_shard_to_the_others(points, figur
     os.kill(holder.pid, signal.SIGSTOP)  # neither dead nor at work: the other one has to wait for it
     other = pipeline.start(point.stage.command(folder), folder)
     while not (folder / "data" / "00_2.txt").exists():
+        assert other.poll() is None, other.communicate()
         time.sleep(0.02)
     assert other.poll() is None and lock.exists()
     holder.kill()
