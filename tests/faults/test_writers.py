@@ -10,7 +10,7 @@ import pytest
 from tests.faults import pipeline
 from tests.faults.pipeline import TORTURE
 
-ROUNDS = 5 if TORTURE else 1
+ROUNDS = 4 if TORTURE else 1
 
 
 def together(command, folder, count, **options):
