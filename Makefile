@@ -1,5 +1,5 @@
 # make demo    the five stages with the bundled model, on a laptop; writes demo/ only
-# make test    lint, types and all tests
+# make test    lint, types, a look for unsafe code, and all tests (with Ray, which is optional for users)
 # Both set up their own environment in .venv first (Python 3.11 or newer; nothing else, no root).
 
 PYTHON ?= python3
@@ -11,12 +11,13 @@ demo: .venv/installed
 test: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml .
 	$(BIN)/python -m pytest
 
 .venv/installed: requirements.txt constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet -r requirements.txt -e .[dev] -c constraints.txt
+	$(BIN)/pip install --quiet -r requirements.txt -e .[dev,cluster] -c constraints.txt
 	touch $@
 
 clean:

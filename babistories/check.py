@@ -18,11 +18,13 @@ from tqdm import tqdm
 
 from babistories import cli
 from babistories.files import DataError
+from babistories.manifests import differences
 from babistories.plans import REFUSED, NamesAndOpenings, Plan, list_plan, prompt_file, story_plan
 from babistories.prompts import answer_of
-from babistories.shards import ONE_CORPUS, Record, Shard, find, refuse_mixed
+from babistories.shards import ONE_CORPUS, Record, Shard, find
 
 STAGES = ("startings", "names", "stories")
+_ENDLESS = 1 << 32  # answers, of a list shard: more rounds can be asked for at any time
 
 
 @dataclass
@@ -64,10 +66,11 @@ def check(folder: Path, metaprompt_dir: Path) -> Findings:
                     rows, of = check_shard(shard, metaprompt_dir)
                     found.limited[stage] += rows < of
                 else:
-                    rows = len(shard.read_partial()[1])
+                    fingerprint, records, _ = shard.read_partial()
+                    rows = len(records)
+                    _hold_against_recipes(shard, fingerprint, list(records.values()), metaprompt_dir)
                 found.rows[stage] += rows
-        with found.problem_of(folder):
-            refuse_mixed([*complete, *partial])
+        found.problems += _other_runs([*complete, *partial])
         # A manifest is written before the text: one without a text or a partial file lost its text.
         for shard in find(folder, stage, ".manifest.json"):
             if shard not in complete and shard not in partial:
@@ -87,26 +90,45 @@ def check_shard(shard: Shard, metaprompt_dir: Path) -> tuple[int, int]:
     records = shard.read_records()
     if manifest["fingerprint"].get("shard") != shard.name:
         raise DataError(f"{shard.text} was made as {manifest['fingerprint'].get('shard')}: give it its name back")
-    for problem in _recipe_problems(shard, manifest["fingerprint"], records, metaprompt_dir):
-        raise DataError(problem)
+    _hold_against_recipes(shard, manifest["fingerprint"], records, metaprompt_dir)
     return len(records), manifest["of"]
+
+
+def _other_runs(shards: list[Shard]) -> Iterator[str]:
+    """Shards that were made with another model or settings than most of a stage."""
+    fingerprints = {}
+    for shard in shards:
+        with contextlib.suppress(DataError, OSError):  # a finding already
+            if (fingerprint := shard.read_fingerprint()) is not None:
+                fingerprints[shard] = {key: fingerprint.get(key) for key in ONE_CORPUS}
+    kinds = Counter(json.dumps(common, sort_keys=True) for common in fingerprints.values())
+    usual = json.loads(kinds.most_common(1)[0][0]) if kinds else {}
+    for shard, common in fingerprints.items():
+        if told := differences(usual, common):
+            told = [one.replace("asked for", "but most have") for one in told]
+            yield f"{shard.folder / shard.name} is from another run than most ({'; '.join(told)}): move its files away"
+
+
+def _hold_against_recipes(shard: Shard, fingerprint: Record, records: list[Record], metaprompt_dir: Path) -> None:
+    for problem in _recipe_problems(shard, fingerprint, records, metaprompt_dir):
+        raise DataError(problem)
 
 
 def _recipe_problems(shard: Shard, fingerprint: Record, records: list[Record], metaprompt_dir: Path) -> Iterator[str]:
     seed = fingerprint.get("seed")
     if not isinstance(seed, int) or not 0 <= seed < 2**63:
-        yield f"{shard.manifest} was edited: its seed is {seed}"
+        yield f"{shard.folder / shard.name} was edited: its seed is {seed}"
         return
     run = {key: fingerprint.get(key) for key in ONE_CORPUS}
     if shard.stage != "stories":
-        yield from _other_rows(shard, list_plan(shard, "", len(records), seed, run), records)
+        yield from _other_rows(shard, list_plan(shard, "", _ENDLESS, seed, run), records)
     elif prompt_file(metaprompt_dir, shard).exists():
         plan = story_plan(shard, metaprompt_dir, NamesAndOpenings.read(shard.folder), None, seed, run)
         sources = {"prompts": prompt_file(metaprompt_dir, shard).name, "names": "allnames.txt",
                    "startings": "allstartings.txt"}
         for key, name in sources.items():
             if plan.fingerprint[key] != fingerprint.get(key):
-                yield f"{shard.text} was made with another {name} than the one there is now"
+                yield f"{shard.folder / shard.name} was made with another {name} than the one there is now"
                 return
         yield from _other_rows(shard, plan, records)
 
@@ -114,6 +136,9 @@ def _recipe_problems(shard: Shard, fingerprint: Record, records: list[Record], m
 def _other_rows(shard: Shard, plan: Plan, records: list[Record]) -> Iterator[str]:
     """Rows that are not what the plan draws for them."""
     for record in records:
+        if record["row"] >= plan.of:
+            yield f"{shard.text}: there is no row {record['row']} to make"
+            return
         ask = plan.ask(record["row"])
         if "skipped" in record:
             if not ask.problem and not record["skipped"].startswith(REFUSED):

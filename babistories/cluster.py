@@ -8,6 +8,7 @@ worker leaves behind is continued by another from its partial file, and the shar
 import argparse
 import itertools
 import logging
+import math
 import os
 import signal
 import socket
@@ -22,6 +23,7 @@ from babistories.work import Run
 
 _POLL_SECONDS = 0.5
 _STOP_SECONDS = 15.0
+_WAIT_SECONDS = 60.0  # for a worker to begin, before the user is told
 _STORE_BYTES = 100 << 20  # for Ray's object store on this machine: messages are all that goes through it
 
 MakeRun = Callable[[argparse.Namespace], Run]
@@ -115,6 +117,7 @@ class Launch:
         self.fruitless = 0  # workers in a row that ended before they made anything
         self.reason = ""  # why the last worker ended that had to
         self.news: dict[str, Any] = {"finished": False, "given_up": {}}
+        self.tell_at = 0.0  # when to say that workers have not begun
 
     def __call__(self) -> int:
         """Run to the end. Returns the exit status: 1 when a shard was not made."""
@@ -160,6 +163,7 @@ class Launch:
     def _start_worker(self) -> None:
         name, actor = str(next(self.names)), self.actor.remote()
         self.workers[actor.work.remote(self.make_run, self.args, self.queue, name)] = (name, actor)
+        self.tell_at = time.monotonic() + _WAIT_SECONDS
 
     def _ended(self, ray: Any, future: Any, workers: int) -> None:
         """A worker came to its end: nothing left to do, something that it cannot mend, or a death."""
@@ -186,6 +190,11 @@ class Launch:
         progress.found(self.news["found"])
         if self.news["made"]:
             progress.made(self.news["made"], self.news["tokens"])
+        waiting = len(self.workers) - self.news["at_work"]
+        if waiting > 0 and time.monotonic() > self.tell_at:
+            progress.say(f"{waiting} of {len(self.workers)} workers have not begun: they wait for a machine with free "
+                         "cores and GPUs, or are being started there")
+            self.tell_at = math.inf
 
 
 def shape(nodes: list[dict[str, float]], workers: int | None, gpus: float | None,

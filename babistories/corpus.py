@@ -21,7 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from babistories.duplicates import SLOTS, THRESHOLD, Places, Signatures, clusters, jaccard, nearest, ngrams
-from babistories.files import DataError, atomic_writer, exclusive, make_folder
+from babistories.files import DataError, atomic_writer, before_write, exclusive, make_folder
 from babistories.judging import Judged, Rules, cores, judge_all
 from babistories.shards import Record
 from babistories.sources import Source
@@ -210,8 +210,9 @@ def _together(folder: Path, names: Iterable[str]) -> Iterator[dict[str, TextIO]]
     with contextlib.ExitStack() as stack:
         files = {name: stack.enter_context(atomic_writer(folder / name)) for name in names}
         yield files
-        for file in files.values():
+        for name, file in files.items():
             file.flush()
+            before_write("sync", folder / name)
             os.fsync(file.fileno())
 
 

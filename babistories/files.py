@@ -56,6 +56,7 @@ def atomic_writer(path: Path) -> Iterator[TextIO]:
             yield file
             before_write("write", temporary)
             file.flush()
+            before_write("sync", temporary)
             os.fsync(file.fileno())
         before_write("rename", path)
         os.replace(temporary, path)

@@ -142,6 +142,7 @@ class SharedQueue:
         self.errors: dict[int, list[str]] = {}
         self.there: dict[int, int] = {}  # rows of a shard that are known to be made
         self.by_worker: Counter[str] = Counter()  # rows made
+        self.heard: set[str] = set()  # workers that have begun
         self.gone: set[str] = set()
         self.stopped = False
         self.news: dict[str, Any] = self._no_news()
@@ -167,6 +168,7 @@ class SharedQueue:
 
     def report(self, worker: str, events: list[tuple]) -> bool:
         """What a worker did since it was last heard of. False tells it to stop."""
+        self.heard.add(worker)
         for event, *arguments in events:
             if event == "say":
                 self.news["said"].append(*arguments)
@@ -195,10 +197,12 @@ class SharedQueue:
         self.stopped = True
 
     def poll(self) -> dict[str, Any]:
-        """What happened since the last call, and `given_up`: the last error of each shard that will not be made."""
+        """What happened since the last call; `given_up`: the last error of each shard that will not be made; and how
+        many workers are at work."""
         news, self.news = self.news, self._no_news()
         given_up = {self.names[number]: tried[-1] for number, tried in self.errors.items() if len(tried) == ATTEMPTS}
-        return {**news, "finished": self.finished(), "given_up": given_up}
+        at_work = len(self.heard - self.gone)
+        return {**news, "finished": self.finished(), "given_up": given_up, "at_work": at_work}
 
     @staticmethod
     def _no_news() -> dict[str, Any]:

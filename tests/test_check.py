@@ -1,6 +1,7 @@
 """`python -m babistories.check`: what is complete, missing, damaged, edited or of another run."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -33,6 +34,16 @@ def folder(tmp_path):
     return tmp_path
 
 
+def in_the_making(folder):
+    """The fingerprint and the first row of a third shard, which is made and taken away."""
+    shard, lists = Shard(folder / "data", "stories", 0, 2), NamesAndOpenings.read(folder / "data")
+    assert Run([shard], lambda shard: story_plan(shard, folder, lists, None, 5, RUN), FakeEngine, 3, "story")() == 0
+    head, row = {"fingerprint": shard.read_fingerprint()}, shard.read_records()[0]
+    for path in (shard.text, shard.prompts, shard.manifest):
+        path.unlink()
+    return head, row
+
+
 def run_check(folder, status):
     command = [sys.executable, "-m", "babistories.check", "data", "--metaprompt_dir", "."]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
@@ -48,8 +59,7 @@ def test_a_sound_folder(folder):
 
 
 def test_work_in_the_making_is_counted(folder):
-    head = {"fingerprint": Shard(folder / "data", "stories", 0, 0).read_manifest()["fingerprint"]}
-    row = {"row": 0, "text": "x", "tokens": 1}
+    head, row = in_the_making(folder)
     partial = folder / "data" / "00_2.partial"
     partial.write_text(f"{json.dumps(head)}\n{json.dumps(row)}\n{{torn")
     assert "2 complete, 1 in the making, 7 rows" in (out := run_check(folder, 1)) and "sound" in out
@@ -57,7 +67,50 @@ def test_work_in_the_making_is_counted(folder):
     assert "00_2.partial, line 2, is damaged: delete that line" in run_check(folder, 1)
     head["fingerprint"]["model"] = "other"
     partial.write_text(f"{json.dumps(head)}\n{json.dumps(row)}\n")
-    assert "are from different runs (model is other" in run_check(folder, 1)
+    assert "00_2 is from another run than most (model is other, but most have fake): move" in run_check(folder, 1)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"row": 10**30}, "there is no row 1000"), ({"row": 3}, "there is no row 3"),
+    ({"row": 2}, "is not what the recipe"), ({"starting": "Twice"}, "starting is not what the recipe draws"),
+    ({"text": "x"}, "does not begin with its prompt"),
+])
+def test_an_edited_row_in_the_making_is_noticed(folder, change, message):
+    head, row = in_the_making(folder)
+    (folder / "data" / "00_2.partial").write_text(f"{json.dumps(head)}\n{json.dumps({**row, **change})}\n")
+    assert message in run_check(folder, 1)
+
+
+def test_a_shard_in_the_making_of_another_list_is_named(folder):
+    head, row = in_the_making(folder)
+    head["fingerprint"]["names"] = "0" * 64
+    (folder / "data" / "00_2.partial").write_text(f"{json.dumps(head)}\n{json.dumps(row)}\n")
+    assert "00_2 was made with another allnames.txt" in run_check(folder, 1)
+
+
+def test_answers_in_the_making_are_held_against_the_recipe(folder):
+    shard = Shard(folder / "data", "names", 0)
+    head, rows = {"fingerprint": shard.read_fingerprint()}, shard.read_records()
+    for path in (shard.text, shard.manifest):
+        path.unlink()
+    for row, message in ((rows[2], "names           0 complete, 1 in the making, 1 rows"),
+                         ({**rows[2], "row": 10**30}, "there is no row 1000"), ({**rows[2], "seed": 1}, "seed is not")):
+        shard.partial.write_text(f"{json.dumps(head)}\n{json.dumps(row)}\n")
+        assert message in (out := run_check(folder, 1)) and (row is rows[2]) == ("sound" in out)
+
+
+def test_every_shard_of_another_run_is_named(folder):
+    lists = NamesAndOpenings.read(folder / "data")
+    shards = [Shard(folder / "data", "stories", 0, number) for number in (2, 3, 4)]
+    for number in (3, 4):
+        shutil.copy(folder / "data00_2.json", folder / f"data00_{number}.json")
+    assert Run(shards, lambda shard: story_plan(shard, folder, lists, None, 5, RUN), FakeEngine, 9, "story")() == 0
+    run_check(folder, 0)
+    edit(folder / "data" / "00_0.manifest.json", '"model": "fake"', '"model": "other"')
+    edit(folder / "data" / "00_3.manifest.json", '"revision": "1"', '"revision": "2"')
+    out = run_check(folder, 1)
+    assert "00_0 is from another run than most (model is other, but most have fake)" in out
+    assert "00_3 is from another run than most (revision is 2, but most have 1)" in out and "2 problems" in out
 
 
 def test_a_shard_shortened_by_a_limit_is_said_to_be(folder):
@@ -82,7 +135,7 @@ def edit(path, old, new):
     ("names0.manifest.json", '"seed": 5', '"seed": 6', "seed is not what the recipe draws"),
     ("names0.manifest.json", '"rows": 3', '"rows": 1000000000000000000000', "its manifest says 1000"),
     ("00_0.manifest.json", '"reason": "', '"reason": "refused by the engine: ', "all that is there is sound"),
-    ("00_0.manifest.json", '"model": "fake"', '"model": "other"', "are from different runs"),
+    ("00_0.manifest.json", '"model": "fake"', '"model": "other"', "is from another run than most (model is"),
     ("00_0.manifest.json", '"row": 1', '"row": "one"', "was edited"),
     ("00_0.manifest.json", "{", "", "is not JSON"),
     ("allnames.txt", "Bai", "Kai", "was made with another allnames.txt"),
@@ -94,7 +147,7 @@ def test_an_edited_file_is_noticed(folder, name, old, new, message):
 
 def test_an_edited_prompt_file_is_noticed(folder):
     edit(folder / "data00_1.json", "Tell it.", "Tell me.")
-    assert "01.txt" not in (out := run_check(folder, 1)) and "00_1.txt was made with another data00_1.json" in out
+    assert "01.txt" not in (out := run_check(folder, 1)) and "00_1 was made with another data00_1.json" in out
 
 
 def test_a_text_edited_together_with_its_checksum_is_noticed(folder):

@@ -1,6 +1,7 @@
 """constraints.txt: what the tests ran with is written down exactly, so that it can be installed and audited again."""
 
 import re
+import sysconfig
 from importlib.metadata import distributions
 
 from tests.conftest import ROOT
@@ -15,7 +16,8 @@ def canonical(name: str) -> str:
 def test_everything_installed_is_pinned():
     text = (ROOT / "constraints.txt").read_text()
     pinned = {canonical(name): version for name, version in re.findall(r"^([\w.-]+)==(\S+)", text, flags=re.MULTILINE)}
-    installed = {canonical(one.metadata["Name"]): one.version.partition("+")[0] for one in distributions()}
+    here = [sysconfig.get_path("purelib")]  # some packages put others of their own on sys.path when imported
+    installed = {canonical(one.metadata["Name"]): one.version.partition("+")[0] for one in distributions(path=here)}
     other = {name: version for name, version in installed.items()
              if not NOT_PINNED.fullmatch(name) and pinned.get(name) != version}
     assert not other, f"installed, but not in constraints.txt: {other}"

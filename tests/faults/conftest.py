@@ -1,5 +1,6 @@
 """The undisturbed run that all others are held against, and the figures of a session of fault tests."""
 
+import itertools
 import json
 import os
 import platform
@@ -17,6 +18,8 @@ from tests.faults.pipeline import ROOT, STAGES, TORTURE, Stage
 
 RESULTS = ROOT / "benchmarks" / "results" / "torture.json"
 PAGE = ROOT / "docs" / "RELIABILITY.md"
+ENOUGH = 500  # kills in a torture run
+STARTED = time.time()
 
 
 class Figures:
@@ -53,6 +56,7 @@ class Point:
     before: Path
     after: Path
     steps: list[str]
+    shared: int = 0  # of these are those of the stage before, which has them tested
 
 
 @pytest.fixture(scope="session")
@@ -64,9 +68,26 @@ def points(tmp_path_factory) -> dict[str, Point]:
     for number, stage in enumerate(STAGES, start=1):
         after, log = pipeline.copy(folder, parent / str(number)), parent / f"{number}.log"
         pipeline.finish(stage.command(after), after, log=log)
-        found[stage.name] = Point(stage, folder, after, log.read_text().splitlines())
+        steps = log.read_text().splitlines()
+        shared = 0
+        if stage.begins_like:
+            other = found[stage.begins_like]
+            pairs = zip(steps, other.steps, strict=False)
+            alike = (one.replace(str(after), "") == two.replace(str(other.after), "") for one, two in pairs)
+            shared = sum(itertools.takewhile(bool, alike))
+        found[stage.name] = Point(stage, folder, after, steps, shared)
         folder = after
     return found
+
+
+def kills() -> int:
+    return sum(count for what, count in FIGURES.counts.items() if what.startswith("kills"))
+
+
+def pytest_sessionfinish(session) -> None:
+    """A torture run that kills too few is none."""
+    if TORTURE and kills() < ENOUGH and not session.exitstatus:
+        session.exitstatus = 1
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
@@ -74,11 +95,18 @@ def pytest_terminal_summary(terminalreporter) -> None:
         return
     line = json.dumps(dict(sorted(FIGURES.counts.items())))
     terminalreporter.write_line(f"faults: {line}")
-    if TORTURE and not terminalreporter.stats.get("failed") and not terminalreporter.stats.get("error"):
+    if not TORTURE:
+        return
+    seconds = round(time.time() - STARTED)
+    terminalreporter.write_line(f"{kills()} kills in {seconds / 60:.1f} minutes (wanted: at least {ENOUGH})")
+    if kills() >= ENOUGH and not terminalreporter.stats.get("failed") and not terminalreporter.stats.get("error"):
         machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}"
-        facts = {"date": time.strftime("%Y-%m-%d"), "machine": machine, **json.loads(line)}
+        facts = {"date": time.strftime("%Y-%m-%d"), "command": "make torture", "machine": machine, "seconds": seconds,
+                 "kills": kills(), **json.loads(line)}
         RESULTS.write_text(json.dumps(facts, indent=1) + "\n")
-        rows = "".join(f"| {what} | {count:,d} |\n" for what, count in json.loads(line).items())
-        table = f"Run on {facts['date']}: {machine}.\n\n| what | count |\n|---|---|\n{rows}"
+        counts = {"kills": kills(), **json.loads(line)}
+        rows = "".join(f"| {what} | {count:,d} |\n" for what, count in counts.items())
+        table = (f"`make torture` on {facts['date']}: {machine}, {seconds / 60:.0f} minutes.\n\n"
+                 f"| what | count |\n|---|---|\n{rows}")
         text = re.sub(r"(<!-- torture -->\n).*(<!-- end -->)", rf"\g<1>{table}\2", PAGE.read_text(), flags=re.DOTALL)
         PAGE.write_text(text)

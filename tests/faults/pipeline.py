@@ -24,6 +24,7 @@ class Stage:
     script: str
     options: tuple[object, ...]
     slow: bool = False  # a run takes seconds: fewer of them where a sample is enough
+    begins_like: str = ""  # a stage whose steps this one begins with
 
     def command(self, folder: Path, *more: object) -> list[str]:
         fill = {"DATA": folder / "data", "METAPROMPT": folder / "metaprompt", "MODEL": folder / "model"}
@@ -42,7 +43,8 @@ STAGES = [
     Stage("stories", "generate.py", ("--data_idx", 0, "--sub_data_idx", "0-1", "--limit", 6, *STORIES)),
     Stage("more stories", "generate.py", ("--data_idx", 0, "--sub_data_idx", "0-2", "--limit", 9, *STORIES)),
     Stage("corpus", "data/filter_tinystories.py", ("--data_dir", "DATA", "--workers", 1, "--no_report")),
-    Stage("report", "data/filter_tinystories.py", ("--data_dir", "DATA", "--workers", 1), slow=True),
+    Stage("report", "data/filter_tinystories.py", ("--data_dir", "DATA", "--workers", 1), slow=True,
+          begins_like="corpus"),
 ]
 
 

@@ -5,7 +5,7 @@ The product has no test code in it: this program puts a hook into the one place 
 
     FAULT_AT      "12 SIGKILL": at step 12, counted from 0, the process gets that signal; "12 ENOSPC": that error
     FAULT_FOLDER  what happens in this folder counts: every call of the hook, and every opening for writing, renaming
-                  and removing that Python itself reports (lock files, temporaries)
+                  and removing that Python itself reports (lock files, temporaries), and every sync not announced
     FAULT_LOG     a file that gets one line for each step: where it was seen, the action, the path
     FAULT_LOCKS   "ENOSYS": the file system cannot lock
     FAULT_ENGINE  "fake 0.01": no model; each group of answers takes that many seconds. "real": the model named
@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+_fsync = os.fsync
 _SENTENCES = [
     "The dog was happy and ran to his mother.", "They saw a big red ball by the river.", "It was a very warm day.",
     "He said that he was sorry, and she smiled at him.", "The little bird sang a song for all of them.",
@@ -57,6 +58,13 @@ class Steps:
             return
         if Path(os.fsdecode(path)).is_relative_to(self.folder):
             self.step("python", action, path)
+
+    def fsync(self, handle: int) -> None:
+        """Python reports no syncing: this stands in the place of os.fsync."""
+        if not self.announced.startswith("sync "):
+            self.step("python", "fsync", os.readlink(f"/proc/self/fd/{handle}"))
+        self.announced = ""
+        _fsync(handle)
 
     def step(self, seen_by: str, action: str, path: object) -> None:
         self.busy = True
@@ -108,6 +116,7 @@ def main() -> None:
     steps = Steps()
     files.before_write = steps.hook  # before any other module takes the name over
     sys.addaudithook(steps.audit)
+    os.fsync = steps.fsync
     if os.environ["FAULT_ENGINE"].startswith("fake"):
         engines.load = fake_load
     if "FAULT_LOCKS" in os.environ:

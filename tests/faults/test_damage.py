@@ -17,7 +17,7 @@ from babistories.files import DataError
 from tests.faults import pipeline, runner
 from tests.faults.pipeline import ROOT, TORTURE
 
-EXAMPLES = 400 if TORTURE else 40
+EXAMPLES = 300 if TORTURE else 40
 SCRIPTS = {"generate.py": "generate", "generate_names.py": "generate_names",
            "generate_starting.py": "generate_starting", "data/filter_starting.py": "filter_starting",
            "data/filter_name.py": "filter_name", "data/filter_tinystories.py": "filter_tinystories",

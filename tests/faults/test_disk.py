@@ -45,7 +45,8 @@ def remount(folder: Path, options: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_write_that_fails_at_every_step(points, name, figures, tmp_path):
     point = points[name]
-    hooked = [step for step, what in enumerate(point.steps) if what.startswith(("hook", "python open"))]
+    hooked = [step for step, what in enumerate(point.steps)
+              if step >= point.shared and what.startswith(("hook", "python open"))]
 
     def check(step: int) -> None:
         with pipeline.scratch(tmp_path, str(step)) as folder:
@@ -125,8 +126,9 @@ def test_a_folder_that_disappears(points, name, removed, tmp_path):
     point = points[name]
     folder = pipeline.copy(point.before, tmp_path / "folder")
     inputs = pipeline.copy(folder / "data", tmp_path / "inputs")
-    process = pipeline.start(point.stage.command(folder), folder, engine="fake 0.5")
+    process = pipeline.start(point.stage.command(folder), folder, engine="fake 2")  # time to act
     while not list((folder / "data").glob("*.partial")):
+        assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     (folder / "data").rename(tmp_path / "moved")
     if removed:

@@ -24,6 +24,7 @@ def test_every_change_of_a_file_goes_by_the_hook(points, name):
     renamed_or_removed = [step for step in missed if step.split()[1] in ("rename", "remove", "truncate")
                           and ".partial/" not in step]
     assert not renamed_or_removed
+    assert not [step for step in points[name].steps if step.startswith("python fsync ")]
     # What is opened for writing without a temporary is the partial file, and each of its writes is announced. (A
     # folder of that name holds what a stage needs only while it works, and is never read again; nor are pictures.)
     opened = {step.split()[2] for step in missed if step.split()[1] == "open"}
@@ -51,7 +52,7 @@ def test_a_kill_at_every_step_of_a_stage(points, name, figures, tmp_path):
             figures.compare_rows(folder, point.after)
             assert pipeline.contents(folder) == wanted, f"{fault} at step {step}: {point.steps[step]}"
 
-    faults = [(step, fault) for step in range(len(point.steps)) for fault in SIGNALS]
+    faults = [(step, fault) for step in range(point.shared, len(point.steps)) for fault in SIGNALS]
     pipeline.all_of(check, pipeline.sample(point.stage, faults, SAMPLE))
 
 

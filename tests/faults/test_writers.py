@@ -10,7 +10,7 @@ import pytest
 from tests.faults import pipeline
 from tests.faults.pipeline import TORTURE
 
-ROUNDS = 5 if TORTURE else 1
+ROUNDS = 4 if TORTURE else 1
 
 
 def together(command, folder, count, **options):
@@ -83,6 +83,7 @@ def test_over_a_range_a_dead_holder_leaves_its_shard_to_the_others(points, figur
     os.kill(holder.pid, signal.SIGSTOP)  # neither dead nor at work: the other one has to wait for it
     other = pipeline.start(point.stage.command(folder), folder)
     while not (folder / "data" / "00_2.txt").exists():
+        assert other.poll() is None, other.communicate()
         time.sleep(0.02)
     assert other.poll() is None and lock.exists()
     holder.kill()
