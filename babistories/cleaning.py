@@ -49,13 +49,15 @@ CUTS = (
     Family(
         "moral", "a moral is stated after the story",
         r"morale?s?(?:\s+(?:lesson|value|message)s?)?[*_]*(?:\s*[:–—-]|\s+(?:of|is|was|here)\b)|"
-        r"lessons?\s+(?:of\s+(?:the|this|our)\s+(?:story|tale)|learned\s*:)",
+        r"lessons?(?:\s+of\s+(?:the|this|our)\s+(?:story|tale)\b|(?:\s+learned)?[*_]*\s*:)",
         """
         >>> cut("Tom shared his ball. Moral of the story: sharing is fun.")
         ('Tom shared his ball.', 'moral')
         >>> cut("Tom shared his ball. So the moral was to share.")
         ('Tom shared his ball.', 'moral')
         >>> cut("Tom shared his ball.\\n\\n**The moral:** Share!")
+        ('Tom shared his ball.', 'moral')
+        >>> cut("Tom shared his ball.\\n\\nLesson: Sharing is fun.")
         ('Tom shared his ball.', 'moral')
         >>> cut('Tom had good morals. "Oh. The moral is to share," said Gran. They went home.')
         ('Tom had good morals. "Oh. The moral is to share," said Gran. They went home.', None)
@@ -132,12 +134,13 @@ CUTS = (
     ),
     Family(
         "heading", "a Markdown heading",
-        r"\#{1,6}\s*\w",
+        r"(?:\#{2,6}|(?<![^\n])\#)\s*\w",
         """
         >>> cut("They slept.\\n\\n## A new story\\n\\nOnce upon a time")
         ('They slept.', 'heading')
+        >>> cut("They slept. ### A new story")
+        ('They slept.', 'heading')
         """,
-        inline=False,
     ),
     Family(
         "separator", "a line drawn under the story",
@@ -217,6 +220,7 @@ def _markup(text: str) -> bool:
     return (
         len(data.translate(None, _MARKUP)) != len(data)  # the fastest way to ask for any of some characters
         or "http" in text
+        or "www." in text
         or "---" in text
         or ("==" in text)
         or ("&" in text and _ENTITY.search(text) is not None)
@@ -241,8 +245,8 @@ REJECTS = (
     Reject(
         "markup", "markup or web text", lambda text, finish: _markup(text),
         """
-        >>> [clean(text)[1] for text in ("Tom *sighed*.", "See http:x", "Salt &amp; milk.", "Tom (a boy) ran.")]
-        ['markup', 'markup', 'markup', 'markup']
+        >>> [clean(text)[1] for text in ("Tom *sighed*.", "See http:x", "At www.x", "Salt &amp; milk.", "A (red) hat.")]
+        ['markup', 'markup', 'markup', 'markup', 'markup']
         """,
     ),
     Reject(
