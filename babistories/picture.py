@@ -1,5 +1,6 @@
 """A picture of one prompt: where its four attributes come from and where they stand in prompt and story."""
 
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,8 @@ def _words(pieces: Pieces) -> Iterator[Pieces]:
 
 def draw(path: Path, story: dict[str, Any], source: str) -> None:
     """Write the picture of a story (as `report.shown` gives it) as PNG. source: whose text it is, said in the image."""
+    from PIL import Image
+
     sheet = Sheet()
     sheet.write(40, 56, "How a story is asked for", "big")
     said = "A prompt has four attributes; the last, the opening words, already stands in the model's answer."
@@ -137,4 +140,6 @@ def draw(path: Path, story: dict[str, Any], source: str) -> None:
         sheet.write(58, y + 52 + 20 * len(lines), origin, "small", SOFT)
         sheet.arrow(left, y + 43, text, edge)
     sheet.write(right, HEIGHT - 18, f"text: {source}", "small", SOFT, align="right")
-    sheet.figure.savefig(path, format="png", metadata={"Software": None})
+    drawn = io.BytesIO()
+    sheet.figure.savefig(drawn, format="png")
+    Image.open(drawn).convert("RGB").quantize(256).save(path, format="PNG", optimize=True)  # a third of the bytes
