@@ -211,6 +211,7 @@ CUTS = (
     ),
 )  # fmt: skip
 
+_TALK = re.compile(r"(?:sure|certainly|of\s+course|okay|absolutely)\b[,!.:]*\s+here\b|as\s+an\s+ai\b", re.IGNORECASE)
 _MARKUP = b"\\*#<>%^/@[]{}+()|`_"
 _ENTITY = re.compile(r"&#?\w+;")
 
@@ -297,14 +298,16 @@ def examine(raw: str, finish: str | None = None, keep_paragraphs: bool = False, 
 
     raw: the text, beginning with the story. finish: "stop" if the model ended it, "length" if the token limit did,
     None where that is not known. keep_paragraphs: keep line breaks instead of making one space of them. opening: the
-    words that the model was given to begin with; whatever they are, nothing is cut there.
+    words that the model was given to begin with; whatever they are, nothing is cut there (but a story that begins
+    with an assistant's "Sure, here are" is refused).
     Any string will do; nothing is raised.
 
     >>> examine("Tom ran home. He hugged his mum and ate. The end.", "stop")[1:4]
     ('too_short', 'the_end', 'The end.')
     """
     whole = repaired(raw).strip()
-    given = len(opening) if opening and whole.startswith(opening) else 0
+    # An answer of stage 1 that was taken for an opening ("Sure, here are more ways to open a story") is no opening.
+    given = len(opening) if opening and whole.startswith(opening) and not _TALK.match(whole) else 0
     text, rule, reason = _CUTTER.cut(whole, given)
     line = one_line(text)
     reason = reason or next((reject.name for reject in REJECTS if reject.test(line, finish)), None)
