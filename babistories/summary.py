@@ -123,8 +123,8 @@ class Summary:
         for split, found in self.nearest.items():
             if found:
                 near, alike, related = (sum(one >= low for one in found) for low in (0.8, 0.5, 0.3))
-                yield (f"leakage: of {_stories(len(found))} of the {split} set, {near:,d} have a training story that is at "
-                       f"least 0.8 alike, {alike:,d} at least 0.5, {related:,d} at least 0.3; the nearest of all is "
+                yield (f"leakage: of {_stories(len(found))} of the {split} set, {near:,d} have a training story that is "
+                       f"at least 0.8 alike, {alike:,d} at least 0.5, {related:,d} at least 0.3; the nearest of all is "
                        f"{max(found):.2f} alike, on average {mean(found):.2f}")  # fmt: skip
 
     def as_json(self) -> dict[str, Any]:
