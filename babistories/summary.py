@@ -123,7 +123,7 @@ class Summary:
         for split, found in self.nearest.items():
             if found:
                 near, alike, related = (sum(one >= low for one in found) for low in (0.8, 0.5, 0.3))
-                yield (f"leakage: of {_stories(len(found))} of the {split} set, {near:,d} have a training story that is "
+                yield (f"leakage: of {_stories(len(found))} of the {split} set, {near:,d} have a training story "
                        f"at least 0.8 alike, {alike:,d} at least 0.5, {related:,d} at least 0.3; the nearest of all is "
                        f"{max(found):.2f} alike, on average {mean(found):.2f}")  # fmt: skip
 
