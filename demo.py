@@ -55,6 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     print(f"\n== {kept} of {len(ledger)} stories kept ({kept / len(ledger):.0%}), {time.monotonic() - started:.0f} s")
     print(f"openings {DATA / 'allstartings.txt'}\nnames    {DATA / 'allnames.txt'}\nprompts  {METAPROMPT}")
     print(f"stories  {DATA / '00_0.txt'}\ncorpus   {DATA / 'stories_clean.txt'}\nledger   {DATA / 'ledger.jsonl'}")
+    print(f"report   {DATA / 'report.html'}")
     print(f"\n{manifest.get('notice', '')}")
     return 0
 

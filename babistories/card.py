@@ -108,8 +108,14 @@ def card(corpus: Corpus, asked_licence: str | None, title: str | None) -> str:
 
 
 def default_title(corpus: Corpus) -> str:
-    """The name of a dataset. A toy's does not sound like the real one's."""
-    return "BabyMixtral toy stories" if corpus.notices else "BabiStories"
+    """The name of a dataset: what its stories were written by, and not the name of the published one."""
+    if corpus.notices:
+        return "BabyMixtral toy stories"
+    fingerprints = [manifest["fingerprint"] for manifest in corpus.manifests.values()]
+    models, seeds = (list(dict.fromkeys(str(fingerprint[key]) for fingerprint in fingerprints if key in fingerprint))
+                     for key in ("model", "seed"))  # fmt: skip
+    by = f" by {', '.join(model.rpartition('/')[2] for model in models)}" if models else ""
+    return f"Stories{by}{', seed ' + ', '.join(seeds) if seeds else ''}, made with the BabiStories pipeline"
 
 
 def description(corpus: Corpus, asked_licence: str | None, title: str, holds: str) -> str:

@@ -49,13 +49,15 @@ CUTS = (
     Family(
         "moral", "a moral is stated after the story",
         r"morale?s?(?:\s+(?:lesson|value|message)s?)?[*_]*(?:\s*[:–—-]|\s+(?:of|is|was|here)\b)|"
-        r"lessons?\s+(?:of\s+(?:the|this|our)\s+(?:story|tale)|learned\s*:)",
+        r"lessons?(?:\s+of\s+(?:the|this|our)\s+(?:story|tale)\b|(?:\s+learned)?[*_]*\s*:)",
         """
         >>> cut("Tom shared his ball. Moral of the story: sharing is fun.")
         ('Tom shared his ball.', 'moral')
         >>> cut("Tom shared his ball. So the moral was to share.")
         ('Tom shared his ball.', 'moral')
         >>> cut("Tom shared his ball.\\n\\n**The moral:** Share!")
+        ('Tom shared his ball.', 'moral')
+        >>> cut("Tom shared his ball.\\n\\nLesson: Sharing is fun.")
         ('Tom shared his ball.', 'moral')
         >>> cut('Tom had good morals. "Oh. The moral is to share," said Gran. They went home.')
         ('Tom had good morals. "Oh. The moral is to share," said Gran. They went home.', None)
@@ -132,12 +134,13 @@ CUTS = (
     ),
     Family(
         "heading", "a Markdown heading",
-        r"\#{1,6}\s*\w",
+        r"(?:\#{2,6}|(?<![^\n])\#)\s*\w",
         """
         >>> cut("They slept.\\n\\n## A new story\\n\\nOnce upon a time")
         ('They slept.', 'heading')
+        >>> cut("They slept. ### A new story")
+        ('They slept.', 'heading')
         """,
-        inline=False,
     ),
     Family(
         "separator", "a line drawn under the story",
@@ -208,6 +211,7 @@ CUTS = (
     ),
 )  # fmt: skip
 
+_TALK = re.compile(r"(?:sure|certainly|of\s+course|okay|absolutely)\b[,!.:]*\s+here\b|as\s+an\s+ai\b", re.IGNORECASE)
 _MARKUP = b"\\*#<>%^/@[]{}+()|`_"
 _ENTITY = re.compile(r"&#?\w+;")
 
@@ -217,6 +221,7 @@ def _markup(text: str) -> bool:
     return (
         len(data.translate(None, _MARKUP)) != len(data)  # the fastest way to ask for any of some characters
         or "http" in text
+        or "www." in text
         or "---" in text
         or ("==" in text)
         or ("&" in text and _ENTITY.search(text) is not None)
@@ -241,8 +246,8 @@ REJECTS = (
     Reject(
         "markup", "markup or web text", lambda text, finish: _markup(text),
         """
-        >>> [clean(text)[1] for text in ("Tom *sighed*.", "See http:x", "Salt &amp; milk.", "Tom (a boy) ran.")]
-        ['markup', 'markup', 'markup', 'markup']
+        >>> [clean(text)[1] for text in ("Tom *sighed*.", "See http:x", "At www.x", "Salt &amp; milk.", "A (red) hat.")]
+        ['markup', 'markup', 'markup', 'markup', 'markup']
         """,
     ),
     Reject(
@@ -293,14 +298,16 @@ def examine(raw: str, finish: str | None = None, keep_paragraphs: bool = False, 
 
     raw: the text, beginning with the story. finish: "stop" if the model ended it, "length" if the token limit did,
     None where that is not known. keep_paragraphs: keep line breaks instead of making one space of them. opening: the
-    words that the model was given to begin with; whatever they are, nothing is cut there.
+    words that the model was given to begin with; whatever they are, nothing is cut there (but a story that begins
+    with an assistant's "Sure, here are" is refused).
     Any string will do; nothing is raised.
 
     >>> examine("Tom ran home. He hugged his mum and ate. The end.", "stop")[1:4]
     ('too_short', 'the_end', 'The end.')
     """
     whole = repaired(raw).strip()
-    given = len(opening) if opening and whole.startswith(opening) else 0
+    # An answer of stage 1 that was taken for an opening ("Sure, here are more ways to open a story") is no opening.
+    given = len(opening) if opening and whole.startswith(opening) and not _TALK.match(whole) else 0
     text, rule, reason = _CUTTER.cut(whole, given)
     line = one_line(text)
     reason = reason or next((reject.name for reject in REJECTS if reject.test(line, finish)), None)

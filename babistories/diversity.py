@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from math import sqrt
+from math import inf, sqrt
 from pathlib import Path
 from statistics import fmean, quantiles, stdev
 from typing import Any
@@ -119,14 +119,17 @@ def share(count: int, of: int) -> Estimate:
     return {"value": p, "low": min(p, max(0.0, middle - half)), "high": max(p, min(1.0, middle + half))}
 
 
-def mean(values: Sequence[float]) -> Estimate:
-    """The mean of one value for each of the GROUPS groups, with Student's t interval.
+def mean(values: Sequence[float], most: float = inf) -> Estimate:
+    """The mean of one value for each of the GROUPS groups, with Student's t interval. most: 1 for shares.
 
     >>> {key: round(value, 2) for key, value in mean([1, 2] * 5).items()}
     {'value': 1.5, 'low': 1.12, 'high': 1.88}
+    >>> mean([1, 1, 1, 1, 1, 1, 1, 1, 1, 0.9], most=1)["high"]
+    1
     """
     middle, half = fmean(values), _T * stdev(values) / sqrt(GROUPS)
-    return {"value": middle, "low": middle - half, "high": middle + half}
+    low = middle - half if most == inf else max(0.0, middle - half)
+    return {"value": middle, "low": low, "high": min(most, middle + half)}
 
 
 def commonest_4gram(stories: Sequence[str]) -> Estimate:
@@ -224,8 +227,8 @@ def measures(corpus: Corpus, group_stories: int, tokens: Tokens | None = None) -
     openings, names = [opening(story) for story in whole], [main_name(story) for story in whole]
     found: dict[str, Any] = {
         "commonest_4gram": commonest_4gram(whole),
-        "same_opening": mean([same(group) for group in _groups(openings)]),
-        "same_name": mean([same(group) for group in _groups(names)]),
+        "same_opening": mean([same(group) for group in _groups(openings)], most=1),
+        "same_name": mean([same(group) for group in _groups(names)], most=1),
         "openings": _commonest(openings),
         "names": _commonest(names),
         "flesch_kincaid": mean([fmean(map(grade, group)) for group in _groups(whole)]),
@@ -240,7 +243,8 @@ def measures(corpus: Corpus, group_stories: int, tokens: Tokens | None = None) -
         size = group_stories * corpus.matched_words
         found |= {
             "commonest_4gram_matched": commonest_4gram(matched),
-            "distinct_ngrams": {str(n): mean([group[n - 1] for group in distinct]) for n in range(1, MAX_N + 1)},
+            "distinct_ngrams": {str(n): mean([group[n - 1] for group in distinct], most=1)
+                                for n in range(1, MAX_N + 1)},
             "vocabulary": mean([group[0] * size for group in distinct]),
             "compression_ratio": mean([compression_ratio(group) for group in groups]),
         }

@@ -22,7 +22,6 @@ NOTICE_FILE = "TOY-DATA-NOT-MIXTRAL.txt"
 # When every member was last changed, in 10**-7 s since 1601: 1 January 2024. (py7zr cannot leave the time out.)
 _TIME = (date(2024, 1, 1) - date(1601, 1, 1)).days * 86400 * 10**7
 _ATTRIBUTES = 0x8020 | (stat.S_IFREG | 0o644) << 16  # a file that everyone may read, for Unix and for Windows
-METHODS = ("lzma2", "ppmd")
 _HOLDS = """| file | holds |
 |---|---|
 | `traindataset.txt`, `valdataset.txt`, `testdataset.txt` | the stories of each set, a JSON string a line |
@@ -52,7 +51,7 @@ def dataset_members(corpus: Corpus, licence: str | None, title: str | None,
     return [(f"{top}/{name}", content) for name, content in [*members, *((path.name, path) for path in paths)]]
 
 
-def pack(members: Sequence[tuple[str, Content]], archive: Path, volumes: int, method: str) -> list[Path]:
+def pack(members: Sequence[tuple[str, Content]], archive: Path, volumes: int) -> list[Path]:
     """Write `archive`.001 and so on, `volumes` of them of the same size, and their checksum file; returns the volumes.
 
     Volumes that were packed here before are replaced, others refused. The same members give the same bytes (with the
@@ -65,7 +64,7 @@ def pack(members: Sequence[tuple[str, Content]], archive: Path, volumes: int, me
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         try:
-            _write_archive(members, temporary / "whole", method)
+            _write_archive(members, temporary / "whole")
             made = split_into_volumes(temporary / "whole", temporary / archive.name, volumes)
             for path in made:
                 with open(path, "rb+") as file:
@@ -101,18 +100,16 @@ class _Counted(io.BufferedReader):
         return data
 
 
-def _write_archive(members: Sequence[tuple[str, Content]], path: Path, method: str) -> None:
+def _write_archive(members: Sequence[tuple[str, Content]], path: Path) -> None:
     import py7zr
 
-    # 64 MiB to look back over; PPMd needs about half the space for stories, and as long to unpack as to pack.
-    filters: dict[str, dict[str, Any]] = {
-        "lzma2": {"id": py7zr.FILTER_LZMA2, "preset": 9},
-        "ppmd": {"id": py7zr.FILTER_PPMD, "order": 16, "mem": "256m"},
-    }
+    # 64 MiB to look back over. PPMd would need less space, but pyppmd 1.3.1 writes some streams that nothing
+    # can read, and a damaged one crashes it.
+    filters = [{"id": py7zr.FILTER_LZMA2, "preset": 9}]
     total = sum(content.stat().st_size for _, content in members if isinstance(content, Path))
     with (
         tqdm(total=total, desc="pack", unit="B", unit_scale=True) as bar,
-        py7zr.SevenZipFile(path, "w", filters=[filters[method]]) as archive,
+        py7zr.SevenZipFile(path, "w", filters=filters) as archive,
     ):
         for name, content in members:
             with io.BytesIO(content) if isinstance(content, bytes) else _Counted(content, bar) as file:

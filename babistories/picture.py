@@ -1,5 +1,6 @@
 """A picture of one prompt: where its four attributes come from and where they stand in prompt and story."""
 
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,9 @@ WIDTH, HEIGHT, SCALE = 1240, 700, 2  # of the picture in units; pixels a unit
 INK, SOFT, PAPER, CARD, LINE = "#2b2733", "#6a6274", "#fdf8ee", "#fffdf8", "#e8dcc8"
 COLORS = {"n": ("#bcdcff", "#3a78c2"), "w": ("#ffe08a", "#b98a12"), "f": ("#e6d3fb", "#8457c0"),
           "o": ("#c4ebc6", "#3c8f4a")}  # kind -> fill, edge  # fmt: skip
-_FONTS = {"sans": ("DejaVu Sans", 11.5), "bold": ("DejaVu Sans", 12.5), "big": ("DejaVu Sans", 17),
-          "small": ("DejaVu Sans", 9), "serif": ("STIXGeneral", 15)}  # fmt: skip
+_FONTS = {"sans": ("DejaVu Sans", 11.5), "prompt": ("DejaVu Sans", 13.5), "bold": ("DejaVu Sans", 12.5),
+          "big": ("DejaVu Sans", 17), "small": ("DejaVu Sans", 9), "serif": ("STIXGeneral", 15.5)}  # fmt: skip
+_PAD = 1.5  # units that a mark is wider than its word, on each side
 Pieces = Sequence[tuple[str, str]]  # (kinds, text), as report.pieces makes them
 
 
@@ -52,68 +54,92 @@ class Sheet:
         self.axes.plot([x, end - 8], [y, y], color=color, linewidth=1.8, solid_capstyle="butt")
         self.axes.fill([end - 10, end, end - 10], [y - 6, y, y + 6], color=color, linewidth=0)
 
-    def flow(self, x: float, y: float, width: float, pieces: Pieces, font: str, lead: float,
-             most: int) -> float:  # fmt: skip
-        """Write pieces as a paragraph of at most `most` lines; returns the base line of the last."""
-        at, line, last = x, 0, ""
-        for kinds, word, blank in _words(pieces):
-            size = self.width(word, font)
-            if at + size > x + width - 20 * (line == most - 1):
-                if line == most - 1:
-                    self.write(at, y + line * lead, "…", font)
+    def lines(self, pieces: Pieces, width: float, font: str, most: int) -> list[list[Pieces]]:
+        """Pieces as the lines of a paragraph, each a list of words; "…" ends the last of `most` where text is left."""
+        lines: list[list[Pieces]] = [[]]
+        left = width
+        for word in _words(pieces):
+            size = sum(self.width(part, font) for _, part in word)
+            last = len(lines) == most
+            if lines[-1] and size > left - 20 * last:
+                if last:
+                    lines[-1].append([("", "…")])
                     break
-                at, line, last = x, line + 1, ""
-            if kinds:
-                joined = 6 if last == kinds else 0  # with the word before it
-                fill = COLORS[kinds[-1]][0]
-                self.box(at - 3 - joined, y + line * lead - 0.68 * lead, size + 6 + joined, 0.92 * lead, fill, fill, 4)
-            self.write(at, y + line * lead, word, font)
-            at += size + (self.width(" ", font) if blank else 0)
-            last = kinds
-        return y + line * lead
+                lines.append([])
+                left = width
+            lines[-1].append(word)
+            left -= size + self.width(" ", font)
+        return lines
+
+    def flow(self, x: float, y: float, lines: list[list[Pieces]], font: str, lead: float) -> None:
+        """Write the lines of a paragraph, the first with its base line at y, and mark what has a kind."""
+        blank = self.width(" ", font)
+        for line in lines:
+            at, last = x, ""
+            for word in line:
+                for kinds, part in word:
+                    size = self.width(part, font)
+                    if kinds:
+                        fill, start = COLORS[kinds[-1]][0], at - _PAD
+                        if last == kinds:  # one mark with the word before it, over that one's round corners
+                            start -= blank + 4
+                        self.box(start, y - 0.68 * lead, at + size + _PAD - start, 0.92 * lead, fill, fill, 4)
+                    self.write(at, y, part, font)
+                    at, last = at + size, kinds
+                at += blank
+            y += lead
 
 
-def _words(pieces: Pieces) -> Iterator[tuple[str, str, bool]]:
-    """(kinds, word, whether a blank follows) of a text in pieces.
+def _words(pieces: Pieces) -> Iterator[Pieces]:
+    """The words of a text in pieces, each with what touches it, in pieces: where a line may end is between them.
 
     >>> list(_words([("", 'name "'), ("n", "Bai"), ("", '", ran')]))
-    [('', 'name', True), ('', '"', False), ('n', 'Bai', False), ('', '",', True), ('', 'ran', False)]
+    [[('', 'name')], [('', '"'), ('n', 'Bai'), ('', '",')], [('', 'ran')]]
     """
+    word: list[tuple[str, str]] = []
     for kinds, text in pieces:
-        parts = text.replace("\n", " ").split(" ")
-        for number, word in enumerate(parts):
-            if word or number < len(parts) - 1:
-                yield kinds, word, number < len(parts) - 1
+        for number, part in enumerate(text.replace("\n", " ").split(" ")):
+            if number and word:
+                yield word
+                word = []
+            if part:
+                word.append((kinds, part))
+    if word:
+        yield word
 
 
 def draw(path: Path, story: dict[str, Any], source: str) -> None:
     """Write the picture of a story (as `report.shown` gives it) as PNG. source: whose text it is, said in the image."""
+    from PIL import Image
+
     sheet = Sheet()
     sheet.write(40, 56, "How a story is asked for", "big")
     said = "A prompt has four attributes; the last, the opening words, already stands in the model's answer."
     sheet.write(40, 80, said, color=SOFT)
     left, right, text = 330, WIDTH - 40, 390
+    prompt = [("", "[INST] "), *story["prompt"], ("", " [/INST]")]
     sheet.box(text, 106, right - text, 286, CARD, LINE)
     sheet.write(text + 26, 136, "PROMPT", "small", SOFT)
-    prompt = [("", "[INST] "), *story["prompt"], ("", " [/INST]")]
-    sheet.flow(text + 26, 172, right - text - 52, prompt, "sans", 33, 7)
+    sheet.flow(text + 26, 174, sheet.lines(prompt, right - text - 52, "prompt", 7), "prompt", 34)
     sheet.box(text, 406, right - text, 252, CARD, LINE)
     sheet.write(text + 26, 436, "ANSWER: the opening is given, the model goes on", "small", SOFT)
-    sheet.flow(text + 26, 471, right - text - 52, story["text"], "serif", 30, 6)
+    sheet.flow(text + 26, 472, sheet.lines(story["text"], right - text - 52, "serif", 6), "serif", 32)
 
     features = ", ".join(story["ledger"]["features"]) or "none"
     for y, kind, title, value, origin in (
         (106, "n", "First name", story["name"], "drawn from the list of names"),
-        (204, "w", "Common words", ", ".join(story["ledger"]["words"]), "a verb, a noun, an adjective"),
-        (302, "f", "Story features", features, "none, one or several"),
+        (206, "w", "Common words", ", ".join(story["ledger"]["words"]), "a verb, a noun, an adjective"),
+        (306, "f", "Story features", features, "none, one or several"),
         (406, "o", "Opening words", story["opening"], "drawn from the list of openings"),
     ):
         fill, edge = COLORS[kind]
-        lines = 2 if kind == "o" else 1
-        sheet.box(40, y, left - 40, 70 + 20 * lines, fill, edge)
-        sheet.write(58, y + 27, title, "bold")
-        end = sheet.flow(58, y + 51, left - 76, [("", value)], "sans", 20, lines)
-        sheet.write(58, end + 23, origin, "small", SOFT)
-        sheet.arrow(left, y + 45, text, edge)
+        lines = sheet.lines([("", value)], left - 76, "sans", 3 if kind == "o" else 1)
+        sheet.box(40, y, left - 40, 66 + 20 * len(lines), fill, edge)
+        sheet.write(58, y + 26, title, "bold")
+        sheet.flow(58, y + 49, lines, "sans", 20)
+        sheet.write(58, y + 52 + 20 * len(lines), origin, "small", SOFT)
+        sheet.arrow(left, y + 43, text, edge)
     sheet.write(right, HEIGHT - 18, f"text: {source}", "small", SOFT, align="right")
-    sheet.figure.savefig(path, format="png", metadata={"Software": None})
+    drawn = io.BytesIO()
+    sheet.figure.savefig(drawn, format="png")
+    Image.open(drawn).convert("RGB").quantize(256).save(path, format="PNG", optimize=True)  # a third of the bytes

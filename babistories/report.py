@@ -140,13 +140,17 @@ def _provenance(found: Overview, fingerprints: list[Record], drawn: Record) -> I
         yield "versions", _different(versions)
     for stage, made in found.lists.items():
         yield {"startings": "lists of openings", "names": "lists of names"}[stage], (
-            f"{made['shards']:,} shards, {made['tokens']:,} tokens, {_duration(made['seconds'])}")  # fmt: skip
+            f"{_shards(made['shards'])}, {made['tokens']:,} tokens, {_duration(made['seconds'])}")  # fmt: skip
     if found.manifests:
         tokens = sum(manifest.get("tokens", 0) for manifest in found.manifests)
-        yield "stories", f"{len(found.manifests):,} shards, {tokens:,} tokens"
+        yield "stories", f"{_shards(len(found.manifests))}, {tokens:,} tokens"
     if made := drawn["throughput"]:
         yield "time", (f"{_duration(made['seconds'])} for {made['tokens']:,} tokens, added up over the shards; "
                        f"{made['stories_hour']:,.0f} stories an hour")  # fmt: skip
+
+
+def _shards(count: int) -> str:
+    return f"{count:,} shard{'s' * (count != 1)}"
 
 
 def _duration(seconds: float) -> str:

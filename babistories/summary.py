@@ -96,7 +96,8 @@ class Summary:
             kept = self.held_out.total()
             yield f"{kept:12,d} of the test set are held out: " + _listed(self.held_out)
         if self.changed:
-            yield f"{self.changed.total():12,d} stories have changed sides since the last run: " + _listed(self.changed)
+            moved = "story has" if self.changed.total() == 1 else "stories have"
+            yield f"{self.changed.total():12,d} {moved} changed sides since the last run: " + _listed(self.changed)
         yield from self._adherence()
         yield from self._leakage()
 
@@ -106,24 +107,25 @@ class Summary:
         for axis, (there, known) in sorted(self.adherence.items()):
             yield f"{_share(there, known):>12} {axis}"
         for title, yields, unit in (
-            ("yield by feature:", self.features, ""), ("yield by length of the opening:", self.openings, " words"),
+            ("yield by feature:", self.features, ""), ("yield by length of the opening:", self.openings, " word"),
         ):  # fmt: skip
             if yields.counts:
                 yield title
             for value, kept, read in yields.rows():
-                yield f"{_share(kept, read):>12} {value}{unit} ({read:,d} stories)"
+                yield f"{_share(kept, read):>12} {value}{unit and unit + 's' * (value != 1)} ({_stories(read)})"
         told = sorted((kept / read, name, read) for name, kept, read in self.names.rows() if read >= ENOUGH)
         if told:
             yield f"yield by name: the lowest and highest of the {len(told)} names with {ENOUGH} stories or more"
             for share, name, read in told[:SHOWN] + told[SHOWN:][-SHOWN:]:
-                yield f"{share:>12.1%} {name} ({read:,d} stories)"
+                yield f"{share:>12.1%} {name} ({_stories(read)})"
 
     def _leakage(self) -> Iterator[str]:
         for split, found in self.nearest.items():
             if found:
-                steps = ", ".join(f"{sum(one >= low for one in found)} at least {low}" for low in (0.8, 0.5, 0.3))
-                yield (f"leakage: of {len(found)} stories of the {split} set, the nearest training story is {steps} "
-                       f"similar; the most similar {max(found):.2f}, mean {mean(found):.2f}")  # fmt: skip
+                near, alike, related = (sum(one >= low for one in found) for low in (0.8, 0.5, 0.3))
+                yield (f"leakage: of {_stories(len(found))} of the {split} set, {near:,d} have a training story "
+                       f"at least 0.8 alike, {alike:,d} at least 0.5, {related:,d} at least 0.3; the nearest of all is "
+                       f"{max(found):.2f} alike, on average {mean(found):.2f}")  # fmt: skip
 
     def as_json(self) -> dict[str, Any]:
         """Everything that was counted, for summary.json."""
@@ -154,6 +156,10 @@ def _axes(line: dict[str, Any]) -> Iterator[tuple[str, bool | None]]:
     yield "opening", line["opening"]
     for feature, there in line["features"].items():
         yield f"feature: {feature}", there
+
+
+def _stories(count: int) -> str:
+    return f"{count:,d} {'story' if count == 1 else 'stories'}"
 
 
 def _share(part: int, whole: int) -> str:

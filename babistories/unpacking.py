@@ -64,6 +64,8 @@ def unpack(archive: Path, max_gb: float | None = None) -> list[Path]:
             _damage_named(volumes[0]),
             py7zr.SevenZipFile(file) as opened,
         ):
+            if "PPMd" in opened._get_method_names():  # pyppmd crashes where such a stream is damaged
+                raise DataError(f"{volumes[0]} is packed with PPMd, which is not read here: run 7z x {volumes[0].name}")
             members = _members(opened, volumes[0])
             total = sum(member.size for member in members)
             _refuse_bomb(total, packed, max_gb, volumes[0])

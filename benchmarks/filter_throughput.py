@@ -20,6 +20,7 @@ import make_corpus
 import psutil
 
 from babistories.cleaning import examine
+from babistories.judging import cores
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 5  # of cleaning and finding in turns; the fastest of each counts
@@ -61,7 +62,7 @@ def cleaning_speed(count: int) -> dict[str, float]:
 
 def run_stage(folder: Path) -> dict[str, float]:
     """Seconds that stage 5 takes as a process of its own, and the most memory that it and its workers hold."""
-    start, peak = time.perf_counter(), 0
+    start, peak, before = time.perf_counter(), 0, _cpu_seconds()
     process = psutil.Popen([sys.executable, ROOT / "data/filter_tinystories.py", "--data_dir", folder])
     while process.poll() is None:
         held = 0
@@ -74,8 +75,14 @@ def run_stage(folder: Path) -> dict[str, float]:
         time.sleep(0.2)
     if process.returncode:
         raise SystemExit(f"stage 5 ended with status {process.returncode}")
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)  # beside a busy machine this tells more than the seconds
-    return {"seconds": time.perf_counter() - start, "cpu_s": used.ru_utime + used.ru_stime, "peak_gb": peak / 1e9}
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "cpu_s": _cpu_seconds() - before, "peak_gb": peak / 1e9, "cores": cores()}
+
+
+def _cpu_seconds() -> float:
+    """Of all processes started here that have ended: beside a busy machine they tell more than the seconds."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def found_copies(folder: Path) -> dict[str, float]:

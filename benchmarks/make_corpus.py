@@ -12,11 +12,14 @@ import hashlib
 import json
 import random
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
 from tqdm import tqdm
 
-SHARD = 1000
+SHARD, CHUNK = 1000, 100_000  # stories; a copy is of a story of its own chunk
+TOKENS = 200  # that each story is said to have
 NEAR, LOOKALIKE, DIRTY = 0.02, 0.01, 0.30
 
 
@@ -72,14 +75,15 @@ DIRT = (
 
 
 class Maker:
-    """Makes story after story; remembers some of them to copy later."""
+    """Makes story after story; remembers some of them to copy later. All chunks draw from the same sentences."""
 
-    def __init__(self, seed: int):
+    def __init__(self, seed: int, chunk: int = 0):
         self.random = random.Random(seed)
         slots = {"VERB": VERBS, "NOUN": NOUNS, "ADJ": ADJECTIVES, "PLACE": PLACES.split("|")}
         self._slots = slots
         self._pool = list(dict.fromkeys(self._filled(t) for t in SENTENCES.split("|") for _ in range(3000)))
         self._earlier: list[tuple[int, str]] = []
+        self.random = random.Random(f"{seed}/{chunk}")
 
     def _filled(self, template: str) -> str:
         for slot, choices in self._slots.items():
@@ -125,31 +129,42 @@ class Maker:
                   f'the noun "{noun}" and the adjective "{adjective}". Remember to only use simple words!')  # fmt: skip
         asked = {"name": name, "starting": opening, "prompt": prompt, "row": index % SHARD, "words": words,
                  "features": self.random.choice([[], ["Dialogue"], ["MoralValue", "Twist"]]), "seed": index,
-                 "finish": "stop", "tokens": 200}  # fmt: skip
+                 "finish": "stop", "tokens": TOKENS}  # fmt: skip
         return text, asked, truth
 
 
 def make(stories: int, folder: Path, seed: int = 0) -> None:
-    """Write shards of 1,000 stories, their manifests, and truth.jsonl."""
+    """Write shards of 1,000 stories, their manifests, and truth.jsonl. All cores work, each on a chunk."""
     folder.mkdir(parents=True, exist_ok=True)
-    maker = Maker(seed)
-    with open(folder / "truth.jsonl", "w", encoding="utf-8") as truths:
-        for start in tqdm(range(0, stories, SHARD), unit="shard"):
-            texts, prompts = [], []
-            for index in range(start, min(stories, start + SHARD)):
-                answer, asked, truth = maker.story(index)
-                texts.append(json.dumps(f"[INST] {asked['prompt']} [/INST] {answer}") + "\n")
-                prompts.append(json.dumps(asked) + "\n")
-                if truth:
-                    truths.write(json.dumps({"index": index, **truth}) + "\n")
-            _write_shard(folder, f"{start // SHARD // 100:02d}_{start // SHARD % 100}", texts, prompts)
+    chunks = range(-(-stories // CHUNK))
+    with ProcessPoolExecutor() as pool:
+        made = pool.map(_make_chunk, chunks, repeat(stories), repeat(folder), repeat(seed))
+        truths = "".join(tqdm(made, total=len(chunks), unit="chunk"))
+    (folder / "truth.jsonl").write_text(truths, encoding="utf-8")
+
+
+def _make_chunk(chunk: int, stories: int, folder: Path, seed: int) -> str:
+    """Write the shards of a chunk; returns its lines of truth.jsonl."""
+    maker, truths = Maker(seed, chunk), []
+    for start in range(chunk * CHUNK, min(stories, (chunk + 1) * CHUNK), SHARD):
+        texts, prompts = [], []
+        for index in range(start, min(stories, start + SHARD)):
+            answer, asked, truth = maker.story(index)
+            texts.append(json.dumps(f"[INST] {asked['prompt']} [/INST] {answer}") + "\n")
+            prompts.append(json.dumps(asked) + "\n")
+            if truth:
+                truths.append(json.dumps({"index": index, **truth}) + "\n")
+        _write_shard(folder, f"{chunk:02d}_{start // SHARD % 100}", texts, prompts)
+    return "".join(truths)
 
 
 def _write_shard(folder: Path, name: str, texts: list[str], prompts: list[str]) -> None:
     contents = {f"prompt{name}.txt": "".join(prompts), f"{name}.txt": "".join(texts)}
     fingerprint = {"model": "made-up", "revision": None, "quantization": "none", "chat_form": "inst", "sampling": {}}
     sums = {file: hashlib.sha256(text.encode()).hexdigest() for file, text in contents.items()}
-    manifest = {"fingerprint": fingerprint, "rows": len(texts), "of": len(texts), "skipped": [], "files": sums}
+    rows = len(texts)
+    manifest = {"fingerprint": fingerprint, "rows": rows, "of": rows, "made": rows, "tokens": TOKENS * rows,
+                "skipped": [], "files": sums}  # fmt: skip
     for file, content in {f"{name}.manifest.json": json.dumps(manifest), **contents}.items():
         (folder / file).write_text(content, encoding="utf-8")
 

@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--licence", type=licence_name, metavar="ID",
                         help="such as cc-by-4.0, where the prompts were composed (default: cdla-sharing-1.0 where "
                         "prompts of TinyStories are contained, else none)")
-    parser.add_argument("--title", help="name of the dataset in its card (default: BabiStories, or that it is a toy's)")
+    parser.add_argument("--title", help="name of the dataset in its card (default: its model and seed)")
     args = parser.parse_args(argv)
 
     target = args.out_dir or args.data_dir / "dataset"

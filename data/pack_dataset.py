@@ -15,7 +15,7 @@ from babistories import cli
 from babistories.card import licence_name
 from babistories.dataset import Corpus
 from babistories.files import make_folder
-from babistories.packing import METHODS, dataset_members, pack
+from babistories.packing import dataset_members, pack
 
 ARCHIVE = "babistories-dataset.7z"
 
@@ -24,8 +24,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.data_dir_parser(__doc__, __file__)
     parser.add_argument("--out_dir", type=Path, help="put the volumes here (default: the data folder)")
     parser.add_argument("--volumes", type=cli.number(int, 1, 999), default=5, help="default %(default)s")
-    parser.add_argument("--method", choices=METHODS, default="lzma2",
-                        help="lzma2: quick to unpack (default); ppmd: about half as large, slow to unpack")
     parser.add_argument("--everything", action="store_true",
                         help="the raw texts and stories_clean.txt (the sets together) too")
     parser.add_argument("--licence", type=licence_name, metavar="ID", help="as in export_dataset.py")
@@ -35,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     corpus = Corpus.open(args.data_dir, args.allow_mixed)
     members = dataset_members(corpus, args.licence, args.title, args.everything)
     folder = make_folder(args.out_dir or args.data_dir)
-    for path in pack(members, folder / ARCHIVE, args.volumes, args.method):
+    for path in pack(members, folder / ARCHIVE, args.volumes):
         print(f"{path}: {path.stat().st_size:,} bytes")
     print(f"{len(members):,} files with {corpus.kept.total():,} stories in {args.volumes} volumes")
     return 0

@@ -212,6 +212,15 @@ def test_nothing_is_cut_in_the_opening_that_the_model_was_given(opening):
     assert examine(raw, "stop", opening="Long ago").story is None
 
 
+@pytest.mark.parametrize("opening", ["Sure,", "Sure, here are more", "Of course! Here is a"])
+def test_an_opening_that_is_no_opening_is_refused(opening):
+    """Stage 1's own answer, taken for a way to open a story."""
+    rest = {"Sure,": "here are more ways to open a story.", "Sure, here are more": "ways to open a story."}
+    raw = f"{opening} {rest.get(opening, 'story for you.')} {STORY}"
+    assert examine(raw, "stop", opening=opening)[:3] == (None, "assistant", "assistant")
+    assert examine(f"{opening} He laughed. {STORY}".replace("ere", "ear"), "stop", opening=opening).story
+
+
 def test_a_reason_comes_with_a_rule():
     assert examine(STORY + " A * b.\n\nThe end.", "stop")[1:3] == ("markup", "the_end")
     assert examine(STORY + " A * b.", "stop")[1:3] == ("markup", "markup")

@@ -379,7 +379,7 @@ def test_sides_that_change_when_clusters_merge_are_counted(tmp_path):
     write_shard(tmp_path, 0, [earlier])
     summary = build(tmp_path)
     assert summary.changed == {"from train to test": 1}
-    assert "1 stories have changed sides since the last run: 1 from train to test" in "\n".join(summary.lines())
+    assert "1 story has changed sides since the last run: 1 from train to test" in "\n".join(summary.lines())
     assert ledger(tmp_path)[1]["duplicate_of"]["shard"] == "00_0"
     assert not build(tmp_path).changed
 
@@ -454,3 +454,14 @@ def test_a_worker_that_is_killed_is_told(tmp_path, monkeypatch):
     original = judging.judge_all
     with pytest.raises(DataError, match="a worker was ended from outside"):
         list(judged([7, 8], Rules(), 2))
+
+
+def test_every_key_of_the_ledger_is_explained(tmp_path):
+    """docs/CORPUS.md has a row for each key that a line of the ledger can have."""
+    tales = [tale(seed) for seed in range(300)]
+    write_shard(tmp_path, 0, [*tales, tales[3], tale(998).replace("Bai", "Zoë")])
+    build(tmp_path, Rules(holdout_names=("Zoë",)))
+    keys = {key for line in ledger(tmp_path) for key in line}
+    assert {"copies", "nearest", "holdout", "duplicate_of"} <= keys
+    rows = re.findall(r"^\| (`.*?) \|", (ROOT / "docs" / "CORPUS.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert keys == {key for row in rows for key in re.findall(r"`(\w+)`", row)}

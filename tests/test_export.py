@@ -93,7 +93,7 @@ def test_the_card_says_how_the_corpus_was_made(data):
     header, body = re.fullmatch(r"---\n(.*?)\n---\n\n(.*)", text, flags=re.DOTALL).groups()
     assert "license: cdla-sharing-1.0" in header and "size_categories: n<1K" in header
     assert "path: data/validation-*.parquet" in header and "split: validation" in header
-    assert body.startswith("# BabiStories\n")
+    assert body.startswith("# Stories by model, seed 7, made with the BabiStories pipeline\n")
     for said in ("| train | 40 |", "52 of 58 stories were kept (89.7%).", "| markup | 6 |", "| words | 66.7% | 156 |",
                  "| Dialogue | 100.0% | 52 |", "| model | tiny/model |", "| quantization | nf4 |",
                  "| sampling | temperature 1.0, top_p 1.0, top_k 0, max_new_tokens 512 |", "| seed | 7 |",

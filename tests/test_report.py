@@ -159,6 +159,23 @@ def test_the_picture_of_a_prompt_is_drawn_from_a_real_row(folder, tmp_path, run_
     assert "has no row 5 of shard 00_0" in done.stderr
 
 
+def test_a_word_stays_whole_at_the_end_of_a_line():
+    """A quotation mark that closes after a marked word is never the first thing of the next line."""
+    from babistories.picture import Sheet
+
+    pieces = [("", 'use the character name "'), ("n", "Taylor"), ("", '", the verb "'), ("w", "deliver"), ("", '".')]
+    for width in range(60, 400, 5):
+        lines = Sheet().lines(pieces, width, "prompt", 40)
+        texts = ["".join(part for _, part in word) for line in lines for word in line]
+        assert texts == ["use", "the", "character", "name", '"Taylor",', "the", "verb", '"deliver".']
+    assert Sheet().lines(pieces, 120, "prompt", 2)[1][-1] == [("", "…")]
+
+
+def test_the_picture_of_a_report_needs_a_report(tmp_path, run_script):
+    done = run_script("figure/report.py", "--data_dir", tmp_path, status=1)
+    assert "report.html not found: run data/filter_tinystories.py first" in done.stderr
+
+
 # In a browser
 
 
@@ -231,6 +248,13 @@ def test_the_browser_shows_headline_charts_and_table(page):
     for chart in ("words", "tokens", "opening_words", "throughput", "distinct"):
         assert page.one(f"#{chart} svg").get_attribute("aria-label")
     assert page.run("return document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_picture_of_a_report_is_drawn(browser, folder, tmp_path, run_script):
+    done = run_script("figure/report.py", "--data_dir", folder, "--out", tmp_path / "report.png")
+    assert "report.png: " in done.stdout
+    picture = (tmp_path / "report.png").read_bytes()
+    assert picture.startswith(b"\x89PNG") and len(picture) < 300_000
 
 
 def test_an_injected_script_stays_text(page):

@@ -30,7 +30,7 @@
     (value) => `${Math.round(100 * value)} %`, "Share of stories kept, by the number of opening words", "opening words");
   const made = charts.throughput;
   columns("throughput", (made?.columns || []).map((value, i) => ({ value, label: "", title: `${number(value)} tokens a second` })), round(Math.max(...(made?.columns || [1]))),
-    number, "Tokens a second, by shard", made ? `${number(made.shards)} shards in order` + (made.shards_a_column > 1 ? `, ${made.shards_a_column} a column` : "") : "");
+    number, "Tokens a second, by shard", made ? (made.shards === 1 ? "one shard" : `${number(made.shards)} shards in order`) + (made.shards_a_column > 1 ? `, ${made.shards_a_column} a column` : "") : "");
   $("plotted").textContent = DATA.plotted < total ? `From a fair sample of ${number(DATA.plotted)} of the ${number(total)} stories read.` : "From all stories read.";
   for (const [term, value] of DATA.provenance) $("provenance").append(make("div", {}, make("dt", {}, term), make("dd", {}, value)));
 

@@ -1,0 +1,28 @@
+"""The benchmark of stage 5 runs, small, and what it counts is right."""
+
+import json
+
+
+def test_stage_5_finds_what_was_planted(run_script):
+    done = run_script("benchmarks/filter_throughput.py", "--stories", 2000)
+    result = json.loads(done.stdout.split("\n")[-2])
+    assert result["stories"] == 2000 and result["cores"] >= 1
+    assert result["planted"] >= 20 and result["near_copies_found"] >= 0.95 and result["false_copies"] <= 0.001
+    assert 0 < result["peak_gb"] < 8 and result["stories_s"] > 0 and result["cleaning_ratio_vs_find"] > 0
+
+
+def test_the_same_seed_makes_the_same_stories(run_script, tmp_path):
+    folders = [tmp_path / "one", tmp_path / "other"]
+    for folder in folders:
+        run_script("benchmarks/make_corpus.py", "--stories", 1500, "--out_dir", folder)
+    names = sorted(path.name for path in folders[0].iterdir())
+    assert names == ["00_0.manifest.json", "00_0.txt", "00_1.manifest.json", "00_1.txt", "prompt00_0.txt",
+                     "prompt00_1.txt", "truth.jsonl"]  # fmt: skip
+    for name in names:
+        assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
+    texts = [json.loads(line) for line in (folders[0] / "00_0.txt").read_text().split("\n")[:-1]]
+    stories = [text.partition("[/INST] ")[2] for text in texts]
+    assert 800 < sum(map(len, stories)) / len(stories) < 1000  # the real size is about 890
+    truths = [json.loads(line) for line in (folders[0] / "truth.jsonl").read_text().split("\n")[:-1]]
+    assert 0.25 < sum("dirty" in truth for truth in truths) / 1500 < 0.35
+    assert 0.01 < sum("near" in truth for truth in truths) / 1500 < 0.03
