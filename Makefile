@@ -4,6 +4,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+TRITON := triton==3.7.1
 
 demo: .venv/installed
 	$(BIN)/python demo.py
@@ -18,6 +19,8 @@ test: .venv/installed
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet -r requirements.txt -e .[dev,cluster] -c constraints.txt
+	@# PyTorch for GPUs brings its own Triton. Without a GPU, the tests of the kernels run in Triton's interpreter.
+	$(BIN)/python -c 'import triton' 2>/dev/null || $(BIN)/pip install --quiet --no-deps $(TRITON) || true
 	touch $@
 
 clean:
