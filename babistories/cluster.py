@@ -106,7 +106,7 @@ class Launch:
 
     def __init__(self, make_run: MakeRun, args: argparse.Namespace):
         for key, value in vars(args).items():  # the workers stand in other folders
-            if isinstance(value, Path) or (key == "model" and Path(value).is_dir()):
+            if isinstance(value, Path) or (key == "model" and value and not args.server and Path(value).is_dir()):
                 setattr(args, key, type(value)(Path(value).absolute()))
         self.make_run, self.args = make_run, args
         self.run = make_run(args)  # what is wrong with options or files is said before anything is started
