@@ -402,21 +402,21 @@ def test_a_server_killed_and_started_again_in_the_middle_of_a_shard(process, fol
     """With a server that gives the same text for the same seed, the whole files must come out the same."""
     for number in range(2):
         records = [{"instruction": {**RECORD["instruction"], "prompt:": f'Tell it with the verb "go", {row}.'}}
-                   for row in range(40)]
+                   for row in range(20)]
         (folder / f"data00_{number}.json").write_text(json.dumps(records))
-    few = ("--max_new_tokens", 24, "--concurrency", 8)
+    few = ("--max_new_tokens", 16, "--concurrency", 4)
     running = started(*stories(process, folder, *few))
-    wait_for_rows(folder, 10, running)
+    wait_for_rows(folder, 6, running)
     process.kill()
     process.start()
     _, error = running.communicate(timeout=300)
     assert running.returncode == 0, error
     found = check(folder / "data", folder)  # draws every recipe again
-    assert (found.sound, found.complete["stories"], found.rows["stories"]) == (True, 2, 80), found
+    assert (found.sound, found.complete["stories"], found.rows["stories"]) == (True, 2, 40), found
     for number in range(2):
         rows = json_lines(folder / "data" / f"prompt00_{number}.txt")
         texts = json_lines(folder / "data" / f"00_{number}.txt")
-        assert [row["row"] for row in rows] == list(range(40)) and len({row["seed"] for row in rows}) == 40
+        assert [row["row"] for row in rows] == list(range(20)) and len({row["seed"] for row in rows}) == 20
         for row, text in zip(rows, texts, strict=True):
             assert f'the character name "{row["name"]}", the verb "go", {row["row"]}.' in row["prompt"]
             assert text.startswith(f"[INST] {row['prompt']} [/INST] {row['starting']}")
@@ -429,7 +429,7 @@ def test_a_server_killed_and_started_again_in_the_middle_of_a_shard(process, fol
 
 
 def test_a_server_that_stays_away_ends_the_run_and_the_next_one_goes_on(process, folder, run_script):
-    few = ("--max_new_tokens", 200)
+    few = ("--max_new_tokens", 60)
     running = started(*stories(process, folder, *few, "--concurrency", 2, "--patience", 1))
     wait_for_rows(folder, 2, running)
     process.kill()
