@@ -123,7 +123,8 @@ class Launch:
         try:
             nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
             args = self.args
-            count, self.resources = shape(nodes, args.workers, args.gpus_per_worker, args.cpus_per_worker)
+            gpus = 0 if args.server and args.gpus_per_worker is None else args.gpus_per_worker
+            count, self.resources = shape(nodes, args.workers, gpus, args.cpus_per_worker)
             self._start(ray, count)
             with progress.bar:
                 while self.workers and not self.news["finished"]:

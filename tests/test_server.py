@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler
+from importlib.util import find_spec
 
 import pytest
 
@@ -293,6 +294,17 @@ def test_all_three_stages_take_a_server_and_load_no_model(canned, folder, run_sc
     canned.models = listed("b/Mixtral")
     done = run_script(*stories(canned, folder), status=1)
     assert "model is a/Mixtral, asked for b/Mixtral" in done.stderr
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+def test_workers_of_a_cluster_take_a_server(canned, folder, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    command = [sys.executable, ROOT / "launch.py", "names", "--idx", "0-1", "--rounds", 2, "--server", canned.url,
+               "--out_dir", folder / "data", "--workers", 1]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and "names1.txt: 2 rows in" in done.stderr, done.stderr
+    assert (folder / "data" / "names0.txt").exists() and (folder / "data" / "names1.txt").exists()
+    assert all(headers["Authorization"] == f"Bearer {SECRET}" for _, headers in canned.bodies)
 
 
 def test_a_failed_row_is_tried_again_by_the_next_run(canned, folder, run_script):
