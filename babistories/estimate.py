@@ -181,6 +181,7 @@ class _Source:
 def _spread(shards: Sequence[Shard]) -> list[Shard]:
     """Some shards, evenly over all.
 
+    >>> from pathlib import Path
     >>> [shard.data_idx for shard in _spread([Shard(Path(), "stories", number) for number in range(20)])]
     [0, 2, 5, 7, 10, 12, 15, 17]
     """

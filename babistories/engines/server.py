@@ -30,7 +30,10 @@ _OPENINGS = ("Once upon a time", "There was a little", "The sun was", "She was v
 
 
 class ServerEngine:
-    """A served model that completes prompts. Made by `babistories.engines.connect`."""
+    """A served model that completes prompts. Made by `babistories.engines.connect`.
+
+    Tokens are as the server counts them; some count the end token too.
+    """
 
     def __init__(self, served: Served, sampling: Sampling, concurrency: int, patience: float):
         self.served, self.sampling = served, sampling
