@@ -24,9 +24,12 @@ from babistories.files import DataError
 _READ_SECONDS = 3600.0  # for an answer: on a slow server a request waits long for its turn
 _REFUSALS = 16  # one after the other, without a completion between: then the rest would fare no better
 _NO_ENDPOINT = (404, 405, 501)
+_POOL = 128  # connections of one client, which looks at all of them for each request
 # Asked before the first story: most continue with a blank, which a server must not swallow.
 _OPENINGS = ("Once upon a time", "There was a little", "The sun was", "She was very", "One day", "He had a big",
              "They went to the", "It was")
+
+_Task = asyncio.Task[Completion | DataError]
 
 
 class ServerEngine:
@@ -47,24 +50,29 @@ class ServerEngine:
 
     def generate(self, requests: Iterator[Request]) -> Iterator[list[Completion]]:
         """Complete requests, pulled one by one as others finish; yields those that finished at the same moment."""
-        source, running = iter(requests), set[asyncio.Task[Completion | DataError]]()
+        source, done = iter(requests), asyncio.Queue[_Task]()
+        running: dict[_Task, openai.AsyncOpenAI] = {}
         with asyncio.Runner() as runner:
-            client = self._client(self.retries)
+            clients = [self._client(self.retries) for _ in range(0, self.concurrency, _POOL)]
+            free = [client for client in clients for _ in range(_POOL)][: self.concurrency]
             try:
                 while True:
-                    for request in itertools.islice(source, self.concurrency - len(running)):
-                        running.add(runner.get_loop().create_task(self._complete(client, request)))
+                    for request in itertools.islice(source, len(free)):
+                        task = runner.get_loop().create_task(self._complete(free[-1], request))
+                        task.add_done_callback(done.put_nowait)
+                        running[task] = free.pop()
                     if not running:
                         return
-                    done, running = runner.run(_first_of(running))
-                    made = [task.result() for task in done]
+                    ended = runner.run(_all_of(done))
+                    free += [running.pop(task) for task in ended]
+                    made = [task.result() for task in ended]
                     if finished := [one for one in made if isinstance(one, Completion)]:
                         yield finished
                     for one in made:
                         if isinstance(one, DataError):
                             raise one
             finally:  # also when the caller ends early: a server stops work on a request whose connection closes
-                runner.run(_close(client, running))
+                runner.run(_close(clients, list(running)))
 
     def describe(self) -> dict[str, Any]:
         """Facts for the manifest: the server, what it was told, versions."""
@@ -163,7 +171,7 @@ class ServerEngine:
 
     def _client(self, max_retries: int) -> openai.AsyncOpenAI:
         limits = openai.DEFAULT_CONNECTION_LIMITS
-        limits = type(limits)(max_connections=self.concurrency, max_keepalive_connections=self.concurrency)
+        limits = type(limits)(max_connections=_POOL, max_keepalive_connections=_POOL)
         timeout = openai.Timeout(_READ_SECONDS, connect=10.0)
         return openai.AsyncOpenAI(api_key=key() or "none", base_url=self.served.url, max_retries=max_retries,
                                   http_client=openai.DefaultAsyncHttpxClient(limits=limits, timeout=timeout))
@@ -192,15 +200,20 @@ def retries(patience: float) -> int:
     return next(number for number, waited in enumerate(itertools.chain([0.0], pauses)) if waited >= patience)
 
 
-async def _first_of(tasks: set) -> tuple[set, set]:
-    return await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+async def _all_of(done: asyncio.Queue[_Task]) -> list[_Task]:
+    """What is in a queue, once there is something."""
+    found = [await done.get()]
+    while not done.empty():
+        found.append(done.get_nowait())
+    return found
 
 
-async def _close(client: openai.AsyncOpenAI, running: set) -> None:
+async def _close(clients: list[openai.AsyncOpenAI], running: list[_Task]) -> None:
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
-    await client.close()
+    for client in clients:
+        await client.close()
 
 
 def _text(made: openai.types.Completion) -> str:
