@@ -29,13 +29,25 @@ clean:
 .PHONY: demo test clean
 
 # make torture    every fault test in full (more than 500 kills, about 20 minutes); its figures go to docs/RELIABILITY.md
+# make test-oldest    the 4-bit tests with the oldest transformers that pyproject.toml allows (make test has the newest)
 # make audit      known vulnerabilities of everything installed; fails too where a package could not be looked up
 
 torture: .venv/installed
 	TORTURE=1 $(BIN)/python -m pytest tests/faults -o timeout=3600
 
+test-oldest: .venv-oldest/installed
+	.venv-oldest/bin/python -m pytest tests/test_four_bit.py tests/test_other_models.py -k "not greedy"
+
+# All that .venv holds, seen through one line in a .pth file, with another transformers (and what that needs) in front.
+.venv-oldest/installed: .venv/installed
+	$(PYTHON) -m venv .venv-oldest
+	packages='import sysconfig; print(sysconfig.get_path("purelib"))'; \
+	    $(BIN)/python -c "$$packages" > "$$(.venv-oldest/bin/python -c "$$packages")/newest.pth"
+	.venv-oldest/bin/pip install --quiet 'transformers==5.17.*'
+	touch $@
+
 audit: .venv/installed
 	$(BIN)/pip install --quiet pip-audit -c constraints.txt
 	$(BIN)/pip-audit --strict --no-deps --disable-pip -r constraints.txt
 
-.PHONY: torture audit
+.PHONY: torture test-oldest audit

@@ -7,6 +7,8 @@ each GPU, share the work. A run that was killed goes on where it stopped.
 
     python generate.py --data_idx 0 --sub_data_idx 0
     python generate.py --data_idx 0-24 --sub_data_idx 0-99
+    python generate.py --data_idx 0-24 --sub_data_idx 0-99 --dry_run     # the first prompts, without a model
+    python generate.py --data_idx 0-24 --sub_data_idx 0-99 --estimate    # stories, tokens, hours, disk: from a sample
 
 Next: data/filter_tinystories.py
 """
@@ -15,7 +17,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from babistories import cli
+from babistories import cli, preview
 from babistories.files import DataError
 from babistories.plans import NamesAndOpenings, Plan, prompt_file, story_plan
 from babistories.shards import Shard
@@ -36,14 +38,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Run:
     """What the options ask for: which shards, what each is made of, and with which model."""
-    folder = cli.output_folder(args)
-    shards = [Shard(folder, "stories", idx, sub) for idx in args.data_idx for sub in args.sub_data_idx]
-    paths = [prompt_file(args.metaprompt_dir, shard) for shard in shards]
-    if missing := [path for path in paths if not path.exists()]:
-        some = ", ".join(path.name for path in missing[:5]) + (", ..." if len(missing) > 5 else "")
-        raise DataError(f"{len(missing)} of {len(paths)} prompt files not found in {args.metaprompt_dir} ({some}): "
-                        "run metaprompt/split_data.py first")
-    lists = NamesAndOpenings.read(folder)
+    cli.output_folder(args)
+    shards, lists = inputs(args)
     model = cli.Model.of(args)
 
     def plan(shard: Shard) -> Plan:
@@ -53,10 +49,29 @@ def run(args: argparse.Namespace) -> Run:
     return Run(shards, plan, model.load, rows, "story", model.facts)
 
 
+def inputs(args: argparse.Namespace) -> tuple[list[Shard], NamesAndOpenings]:
+    """The shards that are asked for, whose prompt files are all there, and the lists."""
+    shards = [Shard(args.out_dir, "stories", idx, sub) for idx in args.data_idx for sub in args.sub_data_idx]
+    paths = [prompt_file(args.metaprompt_dir, shard) for shard in shards]
+    if missing := [path for path in paths if not path.exists()]:
+        some = ", ".join(path.name for path in missing[:5]) + (", ..." if len(missing) > 5 else "")
+        raise DataError(f"{len(missing)} of {len(paths)} prompt files not found in {args.metaprompt_dir} ({some}): "
+                        "run metaprompt/split_data.py first")
+    return shards, NamesAndOpenings.read(args.out_dir)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.Parser(__doc__)
     add_options(parser)
-    return run(parser.parse_args(argv))()
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--dry_run", action="store_true", help="show the first prompts and what would be written")
+    instead.add_argument("--estimate", action="store_true", help="what the range would cost; nothing is written")
+    args = parser.parse_args(argv)
+    if args.dry_run:
+        shards, lists = inputs(args)
+        options = args.metaprompt_dir, lists, args.limit, args.seed
+        return preview.dry_run(shards, lambda shard: story_plan(shard, *options, run={}))
+    return preview.estimate(run(args)) if args.estimate else run(args)()
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         group.add_argument("--workers", type=cli.number(int, 1), default=None, metavar="N",
                            help="default: one for each GPU; without GPUs one for each machine")
         group.add_argument("--gpus_per_worker", type=cli.number(float, 0), default=None, metavar="N",
-                           help="default 1, where there are GPUs")
+                           help="default 1, where there are GPUs; 0 with --server")
         group.add_argument("--cpus_per_worker", type=cli.number(float, 0, above=True), default=None, metavar="N",
                            help="default 1; without GPUs the cores of a machine, shared by its workers")
     args = parser.parse_args(argv)

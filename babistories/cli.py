@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 from babistories import engines
 from babistories.files import DataError, make_folder
@@ -16,6 +17,11 @@ from babistories.plans import run_fingerprint
 ROOT = Path(__file__).resolve().parents[1]
 MIXTRAL = "mistralai/Mixtral-8x7B-Instruct-v0.1"
 _MAX_INDICES = 100_000
+_CONCURRENCY, _PATIENCE = 256, 300.0
+
+
+class Misused(DataError):
+    """Options that do not go together."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -79,12 +85,32 @@ def number(kind: Callable[[str], Any], low: float, high: float = float("inf"), a
     return parse
 
 
+def server_url(text: str) -> str:
+    """The address of a server's API: an argparse type. What may hold a secret is not repeated.
+
+    >>> server_url("http://localhost:8000"), server_url("https://example.org/api/v1/")
+    ('http://localhost:8000/v1', 'https://example.org/api/v1')
+    """
+    try:
+        parts = urlsplit(text.strip())
+        sound = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port)
+    except ValueError:
+        sound = False
+    if not sound or parts.query or parts.fragment:
+        raise argparse.ArgumentTypeError("is not of the form http://localhost:8000")
+    if "@" in parts.netloc:
+        raise argparse.ArgumentTypeError("holds a user name: a key is read from OPENAI_API_KEY only")
+    path = parts.path.rstrip("/").removesuffix("/completions")
+    return f"{parts.scheme}://{parts.netloc}{path}" + ("" if path.endswith("/v1") else "/v1")
+
+
 def add_generation_options(parser: argparse.ArgumentParser) -> None:
     """What the three generating scripts share: model, sampling, seed, folders."""
     group = parser.add_argument_group("model")
-    group.add_argument("--model", default=MIXTRAL, help="hub id or folder of a causal LM (default: %(default)s)")
+    group.add_argument("--model", default=None,
+                       help=f"hub id or folder of a causal LM (default: {MIXTRAL}); with --server, one of its models")
     group.add_argument("--revision", default=None, help="commit, branch or tag of a hub model")
-    group.add_argument("--quantization", choices=["nf4", "none"], default="nf4",
+    group.add_argument("--quantization", choices=["nf4", "none"], default=None,
                        help="nf4: 4-bit weights, the experts too (default); none: bfloat16 on a GPU, float32 on a CPU")
     group.add_argument("--chat_form", choices=["auto", "inst", "template", "plain"], default="auto",
                        help="how a prompt is put to the model (default: inst for Mixtral and Mistral, else the "
@@ -93,6 +119,14 @@ def add_generation_options(parser: argparse.ArgumentParser) -> None:
                        help="default: a GPU if there is one")
     group.add_argument("--max_batch_size", type=number(int, 1), default=None, metavar="N",
                        help="stories made at the same time (default: as many as fit)")
+    group = parser.add_argument_group("server")
+    group.add_argument("--server", type=server_url, default=None, metavar="URL",
+                       help="a running OpenAI-compatible server makes the texts, such as http://localhost:8000; its "
+                       "key, where it wants one, is read from OPENAI_API_KEY")
+    group.add_argument("--concurrency", type=number(int, 1, 100_000), default=None, metavar="N",
+                       help=f"requests in flight at the same time (default {_CONCURRENCY})")
+    group.add_argument("--patience", type=number(float, 0, 1e6), default=None, metavar="SECONDS",
+                       help=f"how long a server that is away or overloaded is tried again (default {_PATIENCE:.0f})")
     group = parser.add_argument_group("sampling")
     group.add_argument("--temperature", type=number(float, 0, 100), default=1.0, help="default 1.0; 0 is greedy")
     group.add_argument("--top_p", type=number(float, 0, 1, above=True), default=1.0, help="default 1.0: all tokens")
@@ -115,16 +149,43 @@ class Model:
     def of(cls, args: argparse.Namespace) -> "Model":
         """Find the model's files (downloading them where needed) and read what its shards will be named after."""
         sampling = engines.Sampling(args.temperature, args.top_p, args.top_k, args.max_new_tokens)
-        files = engines.find_model(args.model, args.revision)
+        _refuse_misuse(args)
+        if args.server:
+            return cls._served(args, sampling)
+        quantization = args.quantization or "nf4"
+        files = engines.find_model(args.model or MIXTRAL, args.revision)
         chat_form = files.chat_form if args.chat_form == "auto" else args.chat_form
-        fingerprint = run_fingerprint(files.name, files.revision, args.quantization, chat_form, asdict(sampling))
+        fingerprint = run_fingerprint(files.name, files.revision, quantization, chat_form, asdict(sampling))
         facts = {"notice": files.notice} if files.notice else {}
 
         def load() -> engines.Engine:
             device = None if args.device == "auto" else args.device
-            return engines.load(files, args.quantization, chat_form, sampling, args.max_batch_size, device)
+            return engines.load(files, quantization, chat_form, sampling, args.max_batch_size, device)
 
         return cls(fingerprint, facts, load)
+
+    @classmethod
+    def _served(cls, args: argparse.Namespace, sampling: engines.Sampling) -> "Model":
+        """The model of a server. All that is known of it is the name by which the server lists it."""
+        served = engines.find_server(args.server, args.model, args.chat_form)
+        fingerprint = run_fingerprint(served.name, "unknown", "server", served.chat_form, asdict(sampling))
+        facts = {"notice": served.notice} if served.notice else {}
+        patience = _PATIENCE if args.patience is None else args.patience
+
+        def load() -> engines.Engine:
+            return engines.connect(served, sampling, args.concurrency or _CONCURRENCY, patience)
+
+        return cls(fingerprint, facts, load)
+
+
+def _refuse_misuse(args: argparse.Namespace) -> None:
+    """Options for a model loaded here and options for a server exclude each other."""
+    here = {"revision": None, "quantization": None, "device": "auto", "max_batch_size": None}
+    there = {"concurrency": None, "patience": None}
+    for option, default in (here if args.server else there).items():
+        if getattr(args, option) != default:
+            why = "is for a model that is loaded here, not for --server" if args.server else "needs --server"
+            raise Misused(f"--{option} {why}: leave it out")
 
 
 def run(main: Callable[[Sequence[str] | None], int | None]) -> NoReturn:
@@ -145,7 +206,7 @@ def run(main: Callable[[Sequence[str] | None], int | None]) -> NoReturn:
     try:
         status = main(None) or 0
     except DataError as error:
-        status = _fail(str(error))
+        status = _fail(str(error), 2 if isinstance(error, Misused) else 1)
     except OSError as error:  # a full disk, a folder that disappeared: named by the operating system
         status = _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error))
     except KeyboardInterrupt:
@@ -156,9 +217,9 @@ def run(main: Callable[[Sequence[str] | None], int | None]) -> NoReturn:
     sys.exit(status)
 
 
-def _fail(message: str) -> int:
+def _fail(message: str, status: int = 1) -> int:
     print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)
-    return 1
+    return status
 
 
 def data_dir_parser(description: str | None, script: str) -> Parser:

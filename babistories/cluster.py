@@ -108,7 +108,7 @@ class Launch:
 
     def __init__(self, make_run: MakeRun, args: argparse.Namespace):
         for key, value in vars(args).items():  # the workers stand in other folders
-            if isinstance(value, Path) or (key == "model" and Path(value).is_dir()):
+            if isinstance(value, Path) or (key == "model" and value and not args.server and Path(value).is_dir()):
                 setattr(args, key, type(value)(Path(value).absolute()))
         self.make_run, self.args = make_run, args
         self.run = make_run(args)  # what is wrong with options or files is said before anything is started
@@ -126,7 +126,8 @@ class Launch:
         try:
             nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
             args = self.args
-            count, self.resources = shape(nodes, args.workers, args.gpus_per_worker, args.cpus_per_worker)
+            gpus = 0 if args.server and args.gpus_per_worker is None else args.gpus_per_worker
+            count, self.resources = shape(nodes, args.workers, gpus, args.cpus_per_worker)
             self._start(ray, count)
             with progress.bar:
                 while self.workers and not self.news["finished"]:

@@ -205,6 +205,15 @@ def story_recipe(record: Record, names: Sequence[str], openings: Sequence[str], 
     return Recipe(with_name(record.prompt, name), name, opening, record, seed, stream)
 
 
+def inst_text(prompt: str, opening: str) -> str:
+    """The input of Mixtral and Mistral: without an opening, nothing follows the end of the question.
+
+    >>> inst_text("Tell me a story.", "One day"), inst_text("Name a name.", "")
+    ('[INST] Tell me a story. [/INST] One day', '[INST] Name a name. [/INST]')
+    """
+    return story_text(prompt, opening) if opening else story_text(prompt, "").removesuffix(" ")
+
+
 def plain_text(prompt: str, opening: str) -> str:
     """The input of a model without a chat template.
 

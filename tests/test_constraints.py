@@ -21,3 +21,9 @@ def test_everything_installed_is_pinned():
     other = {name: version for name, version in installed.items()
              if not NOT_PINNED.fullmatch(name) and pinned.get(name) != version}
     assert not other, f"installed, but not in constraints.txt: {other}"
+
+
+def test_the_oldest_transformers_that_is_tested_is_the_oldest_that_is_allowed():
+    allowed = re.search(r'"transformers>=([\d.]+),', (ROOT / "pyproject.toml").read_text())
+    tested = re.search(r"'transformers==([\d.]+)\.\*'", (ROOT / "Makefile").read_text())
+    assert allowed and tested and allowed[1] == tested[1]

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from babistories.engines.endpoint import Served, find_server
 from babistories.engines.model_files import ModelFiles, find_model
 from babistories.files import DataError
 from babistories.streams import Stream
 
-__all__ = ["Completion", "Engine", "ModelFiles", "Request", "Sampling", "find_model", "load", "save_copy"]
+__all__ = ["Completion", "Engine", "ModelFiles", "Request", "Sampling", "Served", "connect", "find_model",
+           "find_server", "load", "save_copy"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,18 @@ def load(files: ModelFiles, quantization: str = "nf4", chat_form: str = "auto", 
 
     form = files.chat_form if chat_form == "auto" else chat_form
     return LocalEngine.load(files, quantization, form, sampling or Sampling(), max_batch_size, device)
+
+
+def connect(served: Served, sampling: Sampling | None = None, concurrency: int = 256,
+            patience: float = 300) -> Engine:
+    """The engine for a server that `find_server` found.
+
+    `concurrency` is the number of requests in flight at the same time; `patience` how many seconds a request that
+    fails for a passing reason is tried again. DataError says in one line why the server cannot be used.
+    """
+    from babistories.engines.server import ServerEngine
+
+    return ServerEngine(served, sampling or Sampling(), concurrency, patience)
 
 
 def save_copy(files: ModelFiles, out: Path, device: str | None = None) -> dict[str, Any]:

@@ -79,9 +79,7 @@ def find_model(model: str, revision: str | None = None) -> ModelFiles:
     Traceback (most recent call last):
     babistories.files.DataError: no/such/folder is neither a folder with a model (config.json) nor a hub name
     """
-    folder = Path(model)
-    if not folder.is_dir() and (_ROOT / model / "config.json").exists():
-        folder = _ROOT / model  # the bundled model, from any working folder
+    folder = _folder(model)
     if folder.is_dir():
         if revision is not None:
             raise DataError(f"--revision {revision} names a commit on the hub, but --model {model} is a folder")
@@ -89,6 +87,21 @@ def find_model(model: str, revision: str | None = None) -> ModelFiles:
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", model, re.ASCII):
         raise DataError(f"{model} is neither a folder with a model (config.json) nor a hub name")
     return _on_hub(model, revision)
+
+
+def in_folder(model: str) -> ModelFiles | None:
+    """The model in a folder of that name, where there is one that can be read; nothing is downloaded."""
+    try:
+        return _in_folder(_folder(model))
+    except (DataError, OSError):
+        return None
+
+
+def _folder(model: str) -> Path:
+    folder = Path(model)
+    if not folder.is_dir() and (_ROOT / model / "config.json").exists():
+        return _ROOT / model  # the bundled model, from any working folder
+    return folder
 
 
 def _in_folder(folder: Path) -> ModelFiles:

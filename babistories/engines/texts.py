@@ -5,7 +5,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from babistories.prompts import plain_text, story_text
+from babistories.prompts import inst_text, plain_text
 
 
 class Texts:
@@ -19,7 +19,7 @@ class Texts:
     def prompt(self, prompt: str, opening: str) -> str:
         """The whole input of the model: the prompt in the chat form, the opening already in the answer."""
         if self.chat_form == "inst":
-            return story_text(prompt, opening) if opening else story_text(prompt, "").removesuffix(" ")
+            return inst_text(prompt, opening)
         if self.chat_form == "plain":
             return plain_text(prompt, opening)
         turns: list[dict[str, Any]] = [{"role": "user", "content": prompt}]
