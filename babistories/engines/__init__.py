@@ -42,7 +42,7 @@ class Completion:
     key: Any
     text: str = ""
     tokens: int = 0  # new tokens, the end token not counted
-    finish: str = "stop"  # "stop", "length" or "error"
+    finish: str = "stop"  # "stop", "length"; "error" (to be tried again) or "refused" (it cannot be made)
     error: str = ""
 
 

@@ -124,13 +124,13 @@ class LocalEngine:
             try:
                 tokens = self.texts.tokens(self.texts.prompt(request.prompt, request.opening))
             except (UnicodeError, TypeError, ValueError, TemplateError) as problem:
-                yield Completion(request.key, finish="error", error=f"the prompt cannot be tokenised ({problem})")
+                yield Completion(request.key, finish="refused", error=f"the prompt cannot be tokenised ({problem})")
                 continue
             if not tokens:
-                yield Completion(request.key, finish="error", error="the prompt is empty")
+                yield Completion(request.key, finish="refused", error="the prompt is empty")
             elif len(tokens) >= self.context:
                 error = f"the prompt has {len(tokens)} tokens, too many for the model's context of {self.context}"
-                yield Completion(request.key, finish="error", error=error)
+                yield Completion(request.key, finish="refused", error=error)
             else:
                 limit = min(len(tokens) + self.sampling.max_new_tokens, self.context)
                 yield Row(request.key, request.stream, tokens, len(tokens), limit)
