@@ -72,11 +72,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise DataError(f"{path} was not made by this script: move it away, or name another --data_idx")
     taken: set[tuple[str, ...]] = set()
     for idx in range(max(paths) + 1):
-        values = tqdm(records(args.seed, idx, args.count, taken), f"words of data{idx:02d}", args.count, unit="record")
-        if idx in paths:
-            write(paths[idx], values)
-        else:
-            deque(values, maxlen=0)  # only for the words that are taken then
+        made = records(args.seed, idx, args.count, taken)
+        with tqdm(made, f"words of data{idx:02d}", args.count, unit="record") as values:
+            if idx in paths:
+                write(paths[idx], values)
+            else:
+                deque(values, maxlen=0)  # only for the words that are taken then
     print(f"{len(paths)} x {args.count} records composed in {folder}")
     return 0
 

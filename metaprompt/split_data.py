@@ -59,8 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                         "TinyStories_all_data.tar.gz there, or run metaprompt/compose_data.py")
     if missing := [path.name for path in paths if not path.exists()]:
         raise DataError(f"{args.metaprompt_dir} does not hold {', '.join(missing[:5])}: run {MADE_BY} first")
-    for path in tqdm(paths, unit="file"):
-        tqdm.write(split(path))
+    with tqdm(paths, unit="file") as bar:
+        for path in bar:
+            tqdm.write(split(path))
     return 0
 
 
