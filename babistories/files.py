@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -67,6 +67,51 @@ def atomic_writer(path: Path) -> Iterator[TextIO]:
         if isinstance(error, OSError) and (error.filename is None or Path(error.filename) in ours):
             raise Unwritable(f"cannot write {path}: {error.strerror or error}") from None
         raise
+
+
+@contextlib.contextmanager
+def all_or_none(folder: Path) -> Iterator[Callable[[str, str], None]]:
+    """Write any number of text files into a folder: all appear at the end, when each is safely on the disk, or none.
+
+    The caller holds a lock against another process that writes the same files.
+
+    >>> folder = getfixture("tmp_path")
+    >>> with all_or_none(folder) as write:
+    ...     write("a.txt", "Bai"); write("b.txt", "Mia"); print(list(folder.glob("*.txt")))
+    []
+    >>> sorted(path.name for path in folder.iterdir())
+    ['a.txt', 'b.txt']
+    """
+    names: list[str] = []
+
+    def temporary(name: str) -> Path:
+        return folder / f".{name}.tmp"
+
+    def write(name: str, text: str) -> None:
+        names.append(name)
+        before_write("write", temporary(name))
+        try:
+            with open(temporary(name), "w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                before_write("sync", temporary(name))
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise Unwritable(f"cannot write {folder / name}: {error.strerror or error}") from None
+
+    try:
+        yield write
+        for name in names:
+            before_write("rename", folder / name)
+            try:
+                os.replace(temporary(name), folder / name)
+            except OSError as error:
+                raise Unwritable(f"cannot write {folder / name}: {error.strerror or error}") from None
+        sync_folder(folder)
+    finally:
+        for name in names:
+            with contextlib.suppress(OSError):
+                temporary(name).unlink(missing_ok=True)
 
 
 def checksum(path: Path) -> str:

@@ -18,10 +18,17 @@ from babistories.files import DataError, atomic_writer, exclusive, lines
 MAX_PREFIX_WORDS = 12
 MAX_PREFIX_LETTERS = 200
 MAX_NAME_LETTERS = 7
-_AT_LINE_START = re.compile(r"[\s>*_#(\[-]*(\d{1,4})[*_]*[.):\]](?!\d)[*_]*\s*")
+_AT_LINE_START = re.compile(r"[\s>*_#(\[-]*(\d{1,4})[*_]*[.):\]]{1,2}(?!\d)[*_]*\s*")
 _WITHIN_LINE = re.compile(r"(?<=\s)[*_(]*(\d{1,4})[*_]*[.):](?!\d)[*_]*\s+")
 _WRAPPING = " \t\r\n*_`\"'“”‘’«»„‟"
 _UNUSABLE = re.compile(r"[\\*#<>%^/@\[\]{}+()=|~\x00-\x1f\x7f-\x9f]|__|--|http")
+_MANY = r"(?:openings|beginnings|starters|opening\s+(?:lines|sentences)|ways\s+to\s+(?:open|start|begin))\b"
+_TALK = re.compile(  # what an assistant says about its list, and no story begins with
+    r"(?:sure|certainly|of\s+course|okay|ok|absolutely)\b[,!.:]*\s+here(?:['’]s|\s+(?:is|are|you\s+go))\b|"
+    rf"here(?:['’]s|\s+(?:is|are))\s+(?:[\w'’]+\s+){{0,5}}{_MANY}|"
+    rf"(?:(?:some|even)\s+)?(?:more|another|other|additional)\s+(?:[\w'’]+\s+){{0,2}}{_MANY}|"
+    r"(?:please\s+)?notes?\s*:|i\s+hope\s+(?:this|these)\b.*\bhelps?\b|let\s+me\s+know\s+if\b|as\s+an\s+ai\b|"
+    r"the\s+end$|to\s+be\s+continued$", re.IGNORECASE)  # fmt: skip
 
 
 def items(answer: str) -> list[str]:
@@ -43,25 +50,32 @@ def items(answer: str) -> list[str]:
 
 
 def opening_prefixes(item: str) -> tuple[list[str], str]:
-    """All prefixes of 1 to 12 words of an opening line, or no prefixes and the reason.
+    """All prefixes of 1 to 12 words of an opening line, without full stops at their ends; or none, and the reason.
 
     >>> opening_prefixes("Once upon a time...")
     (['Once', 'Once upon', 'Once upon a', 'Once upon a time'], '')
     >>> opening_prefixes("In the land of [name],")
     ([], 'markup or a placeholder')
+    >>> opening_prefixes("Sure, here are more ways to open a story")
+    ([], "an assistant's words, no opening")
     """
     text = unicodedata.normalize("NFC", item).strip(_WRAPPING)
     while text != (text := text.rstrip(" .…").strip(_WRAPPING)):
         pass
     text = " ".join(text.split())
+    if _TALK.match(text):
+        return [], "an assistant's words, no opening"
     if _UNUSABLE.search(text):
         return [], "markup or a placeholder"
     if not text or not text[0].isalpha():
         return [], "no words" if not any(map(str.isalpha, text)) else "does not begin with a letter"
+    if text.count('"') % 2 or text.count("“") != text.count("”"):
+        return [], "half a quotation"
     words = text.split(" ")[:MAX_PREFIX_WORDS]
     if len(" ".join(words)) > MAX_PREFIX_LETTERS:
         return [], f"longer than {MAX_PREFIX_LETTERS} letters"
-    return [" ".join(words[: count + 1]) for count in range(len(words))], ""
+    prefixes = (" ".join(words[: count + 1]).rstrip(" .…") for count in range(len(words)))
+    return list(dict.fromkeys(prefixes)), ""
 
 
 def first_name(item: str) -> tuple[str, str]:

@@ -1,23 +1,46 @@
 """Stage 3: cut the prompt files into shards of 1,000 prompts.
 
-Reads data{NN}.json (of TinyStories_all_data.tar.gz, or made by compose_data.py) and writes data{NN}_{K}.json. A
-record that cannot be used keeps its place, so that the others keep their numbers; it is counted here and passed over
-by generate.py. A file of 100,000 records gives the shards 0 to 99; what is left over is its last, shorter shard.
+Reads data00.json to data24.json (of TinyStories_all_data.tar.gz, or made by compose_data.py) record by record and
+writes data{NN}_{K}.json, all of a file or none. A record that cannot be used keeps its place, so that the others keep
+their numbers; it is counted here and passed over by generate.py. A file of 100,000 records gives the shards 0 to 99;
+what is left over is its last, shorter shard.
 
     cd metaprompt && python split_data.py
 """
 
 import json
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 from tqdm import tqdm
 
 from babistories import cli
-from babistories.files import DataError, atomic_writer, exclusive
-from babistories.prompts import Record, read_json_list
+from babistories.files import DataError, all_or_none, exclusive
+from babistories.prompts import Record
+from babistories.streaming import json_list
 
 PROMPTS_A_SHARD = 1000
+FILES = range(25)  # of the 50 in TinyStories_all_data.tar.gz, the published recipe uses these
+MADE_BY = "metaprompt/compose_data.py, or unpack TinyStories_all_data.tar.gz,"
+
+
+def split(path: Path) -> str:
+    """Write all shards of one prompt file, or none. Returns what was done, in a line."""
+    problems, rows, number = [], 0, 0
+    records = json_list(path, MADE_BY)
+    with exclusive(path.with_name(f".{path.stem}.lock")), all_or_none(path.parent) as write:
+        while values := list(islice(records, PROMPTS_A_SHARD)):
+            for row, value in enumerate(values, rows):
+                if problem := Record.read(value).problem:
+                    problems.append(f"{row} {problem}")
+            rows += len(values)
+            write(f"{path.stem}_{number}.json", json.dumps(values))
+            number += 1
+        if len(problems) == rows:
+            raise DataError(f"{path} holds no usable record: run {MADE_BY} again")
+    unusable = f", {len(problems)} cannot be used (record {'; '.join(problems[:3])})" if problems else ""
+    return f"{path.name}: {rows} records in {number} shards{unusable}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,27 +48,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--metaprompt_dir", type=Path, default=Path(__file__).resolve().parent,
                         help="the folder of the prompt files (default: where this script stands)")
     parser.add_argument("--data_idx", type=cli.indices, default=None,
-                        help="only these, such as 0 or 0-24 (default: all)")
+                        help="only these, such as 0 or 25-49 (default: those of 0-24 that are there)")
     args = parser.parse_args(argv)
 
-    folder = args.metaprompt_dir
-    paths = sorted(folder.glob("data[0-9][0-9].json"))
-    if args.data_idx is not None:
-        paths = [folder / f"data{idx:02d}.json" for idx in args.data_idx]
+    paths = [args.metaprompt_dir / f"data{idx:02d}.json" for idx in args.data_idx or FILES]
+    if args.data_idx is None:
+        paths = [path for path in paths if path.exists()]
     if not paths:
-        raise DataError(f"{folder} holds no data00.json: put the files of TinyStories_all_data.tar.gz there, "
-                        "or run metaprompt/compose_data.py")
-    for path in tqdm(paths, unit="file"):
-        values = read_json_list(path, "metaprompt/compose_data.py, or unpack TinyStories_all_data.tar.gz,")
-        problems = [f"{row} {problem}" for row, value in enumerate(values) if (problem := Record.read(value).problem)]
-        if len(problems) == len(values):
-            raise DataError(f"{path} holds no usable record: unpack TinyStories_all_data.tar.gz again")
-        with exclusive(folder / f".{path.stem}.lock"):
-            for number, start in enumerate(range(0, len(values), PROMPTS_A_SHARD)):
-                with atomic_writer(folder / f"{path.stem}_{number}.json") as file:
-                    json.dump(values[start : start + PROMPTS_A_SHARD], file)
-        tqdm.write(f"{path.name}: {len(values)} records in {-(-len(values) // PROMPTS_A_SHARD)} shards"
-                   + (f", {len(problems)} cannot be used (record {'; '.join(problems[:3])})" if problems else ""))
+        raise DataError(f"{args.metaprompt_dir} holds none of data00.json to data24.json: put the files of "
+                        "TinyStories_all_data.tar.gz there, or run metaprompt/compose_data.py")
+    if missing := [path.name for path in paths if not path.exists()]:
+        raise DataError(f"{args.metaprompt_dir} does not hold {', '.join(missing[:5])}: run {MADE_BY} first")
+    with tqdm(paths, unit="file") as bar:
+        for path in bar:
+            tqdm.write(split(path))
     return 0
 
 

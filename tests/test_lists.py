@@ -18,6 +18,7 @@ from babistories.lists import collect, first_name, items, opening_prefixes, with
     ("1. At 7: dinner time\n2. Then", ["At 7: dinner time", "Then"]),
     ("  - 1. Bai", ["Bai"]),
     ("1.Bai", ["Bai"]),
+    ("1.) Bai", ["Bai"]),
     ("1.5 million", []),
     ("no list at all", []),
     ("", []),
@@ -37,6 +38,10 @@ def test_full_stops_and_ellipses_at_the_end_are_removed(ending):
     assert opening_prefixes("Long ago" + ending)[0] == ["Long", "Long ago"]
 
 
+def test_no_prefix_ends_in_a_full_stop():
+    assert opening_prefixes("It rained. Once... a")[0] == ["It", "It rained", "It rained. Once", "It rained. Once... a"]
+
+
 def test_white_space_within_becomes_one_blank():
     assert opening_prefixes("Long\t ago\u00a0in")[0] == ["Long", "Long ago", "Long ago in"]
 
@@ -50,6 +55,32 @@ def test_a_comma_at_the_end_stays():
 def test_unusable_openings_have_a_reason(item):
     prefixes, reason = opening_prefixes(item)
     assert not prefixes and reason
+
+
+@pytest.mark.parametrize("item", [
+    "Sure, here are more ways to open a story", "Sure! Here's the list:", "Of course, here you go:",
+    "Here are 100 simple ways to open a children's story", "More openings:", "Even more simple ways to start a story",
+    "Note: you can change the names", "I hope this list helps you!", "Let me know if you need more", "The end.",
+    "To be continued...", "**Here are some more story starters:**",
+])
+def test_what_an_assistant_says_about_its_list_is_no_opening(item):
+    assert opening_prefixes(item) == ([], "an assistant's words, no opening")
+    kept, counts = collect([f"1. Long ago\n2. {item}\n3. By the sea"], "startings")
+    assert kept == {"Long", "Long ago", "By", "By the", "By the sea"} and counts["kept"] == 2
+
+
+@pytest.mark.parametrize("item", [
+    "Here comes a brave bear", "Here are three little ducks", "Of course, a fox is never late", "Sure as the sun, here",
+    "More than one opening led into the cave", "The end of summer was near", "Notes fell from the sky",
+    "Let me know your name, said", "Here is the way to the sea",
+])
+def test_openings_that_only_begin_like_it_are_kept(item):
+    assert opening_prefixes(item)[0][-1] == item
+
+
+def test_half_a_quotation_is_no_opening():
+    assert opening_prefixes('"Hello," said the fox') == ([], "half a quotation")
+    assert opening_prefixes('The fox said "hello" to')[0][-1] == 'The fox said "hello" to'
 
 
 @pytest.mark.parametrize("name", ["Bai", "Zoë", "Ayşe", "Çağla", "Åse", "Łukasz", "Zoe\u0308"])

@@ -1,10 +1,20 @@
 """Stage 3: composed prompts, and prompt files cut into shards."""
 
 import json
+import random
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from babistories import files, streaming
+from babistories.files import DataError, all_or_none
 from babistories.prompts import FEATURES, Record
+from babistories.streaming import json_list
+from tests.conftest import ROOT
 
 
 def test_composed_prompts_are_like_those_of_tinystories(tmp_path, run_script):
@@ -22,11 +32,38 @@ def test_composed_prompts_are_like_those_of_tinystories(tmp_path, run_script):
     assert (tmp_path / "data00.json").read_bytes() == before
 
 
-def test_composing_does_not_replace_downloaded_prompts(tmp_path, run_script):
-    (tmp_path / "data00.json").write_text('[{"source": "GPT-4"}]')
-    done = run_script("metaprompt/compose_data.py", "--metaprompt_dir", tmp_path, "--count", 5, status=1)
-    assert "was not made by this script" in done.stderr
-    assert (tmp_path / "data00.json").read_text() == '[{"source": "GPT-4"}]'
+def words_of(path):
+    return [tuple(value["instruction"]["words"]) for value in json.loads(path.read_text())]
+
+
+def test_no_words_come_together_twice_in_a_file_or_in_two(tmp_path, run_script, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "metaprompt")
+    import compose_data
+
+    small = {kind: list(getattr(compose_data.words, kind)())[:10] for kind in ("verbs", "nouns", "adjectives")}
+    for kind, few in small.items():
+        monkeypatch.setattr(compose_data.words, kind, lambda few=few: few)
+    compose_data.main(["--metaprompt_dir", str(tmp_path), "--data_idx", "0-1", "--count", "250"])
+    found = words_of(tmp_path / "data00.json") + words_of(tmp_path / "data01.json")
+    assert len(found) == len(set(found)) == 500
+    before = (tmp_path / "data01.json").read_bytes()
+    compose_data.main(["--metaprompt_dir", str(tmp_path), "--data_idx", "1", "--count", "250"])
+    assert (tmp_path / "data01.json").read_bytes() == before
+    with pytest.raises(SystemExit):
+        compose_data.main(["--metaprompt_dir", str(tmp_path), "--data_idx", "1", "--count", "251"])
+
+
+@pytest.mark.parametrize("value", [
+    {"source": "GPT-4"}, {"story": "", "instruction": {"words": ["sit", "sun", "composed"]}, "source": "GPT-4"},
+    {"story": '"source": "composed"}', "source": "GPT-4"},
+])
+def test_composing_does_not_replace_downloaded_prompts(tmp_path, run_script, value):
+    (tmp_path / "data01.json").write_text(json.dumps([value]))
+    done = run_script("metaprompt/compose_data.py", "--metaprompt_dir", tmp_path, "--count", 5, "--data_idx", "0-1",
+                      status=1)
+    assert "data01.json was not made by this script" in done.stderr
+    assert [path.name for path in tmp_path.glob("data*")] == ["data01.json"]
+    assert json.loads((tmp_path / "data01.json").read_text()) == [value]
 
 
 def test_shards_of_a_thousand_with_bad_records_in_their_place(tmp_path, run_script):
@@ -48,8 +85,12 @@ def test_only_the_named_files_are_split(tmp_path, run_script):
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    (None, "holds no data00.json"), (b"{}", "does not hold a JSON list"), (b"[1,", "is not JSON"),
-    (b"[]", "no usable record"), (b'["\xff"]', "is not UTF-8"),
+    (None, "holds none of data00.json to data24.json"), (b"{}", "does not hold a JSON list"),
+    (b"", "does not hold a JSON list"), (b"[1,", "(record 1, character 3: Expecting value)"),
+    (b"[]", "no usable record"), (b'["\xff"]', "is not UTF-8 (byte 2)"),
+    (b'[1, "sun', "(record 1, character 4: Unterminated string starting at)"),
+    (b"[1 2]", "(record 0, character 3: no comma follows)"), (b"[1, 2", "the list breaks off behind it"),
+    (b"[1] [2]", "character 4: something follows the end of the list"), (b"[" * 100_000, "nested too deeply"),
 ])
 def test_unusable_files_are_named(tmp_path, run_script, content, message):
     if content is not None:
@@ -57,3 +98,80 @@ def test_unusable_files_are_named(tmp_path, run_script, content, message):
     done = run_script("metaprompt/split_data.py", "--metaprompt_dir", tmp_path, status=1)
     assert message in done.stderr and "Traceback" not in done.stderr
     assert not list(tmp_path.glob("*_*.json"))
+
+
+def test_files_beyond_24_are_split_when_they_are_named(tmp_path, run_script):
+    for number in (24, 25):
+        (tmp_path / f"data{number}.json").write_text('[{"instruction": {"prompt:": "p"}}]')
+    (tmp_path / "data24_7.json").write_text("not read: it is a shard")
+    run_script("metaprompt/split_data.py", "--metaprompt_dir", tmp_path)
+    assert (tmp_path / "data24_0.json").exists() and not (tmp_path / "data25_0.json").exists()
+    run_script("metaprompt/split_data.py", "--metaprompt_dir", tmp_path, "--data_idx", 25)
+    assert (tmp_path / "data25_0.json").exists()
+    done = run_script("metaprompt/split_data.py", "--metaprompt_dir", tmp_path, "--data_idx", "24-26", status=1)
+    assert "does not hold data26.json: run metaprompt/compose_data.py, or unpack" in done.stderr
+
+
+def test_a_file_that_breaks_off_changes_nothing(tmp_path, run_script):
+    values = [{"instruction": {"prompt:": f"p{number}"}} for number in range(2500)]
+    path = tmp_path / "data00.json"
+    path.write_text(json.dumps(values))
+    run_script("metaprompt/split_data.py", "--metaprompt_dir", tmp_path)
+    before = {found.name: found.read_bytes() for found in tmp_path.glob("data00_*")}
+    path.write_text(json.dumps([{"instruction": {"prompt:": "new"}}] * 2500)[:-20])
+    done = run_script("metaprompt/split_data.py", "--metaprompt_dir", tmp_path, status=1)
+    assert "data00.json is not JSON (record 2499, character " in done.stderr and done.stderr.count("error") == 1
+    assert {found.name: found.read_bytes() for found in tmp_path.glob("data00_*")} == before
+    assert not list(tmp_path.glob(".data*"))
+
+
+def test_when_one_file_cannot_be_written_none_appears(tmp_path, monkeypatch):
+    def full(action, path):
+        if "c.json" in path.name:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "before_write", full)
+    with pytest.raises(OSError, match="No space left"), all_or_none(tmp_path) as write:
+        for name in ("a.json", "b.json", "c.json"):
+            write(name, "[]")
+    assert not list(tmp_path.iterdir())
+
+
+VALUES = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+                      lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=6)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(VALUES), st.integers(1, 40), st.booleans(), st.sampled_from([None, 1]), st.integers(0))
+def test_a_list_is_read_as_json_reads_it_however_the_pieces_fall(tmp_path, monkeypatch, values, piece, ascii, indent,
+                                                                  cut):
+    monkeypatch.setattr(streaming, "_PIECE", piece)
+    path = tmp_path / "list.json"
+    text = json.dumps(values, ensure_ascii=ascii, indent=indent)
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    assert list(json_list(path, "it")) == values
+    path.write_bytes(text.encode()[:cut % len(text.encode())])
+    with pytest.raises(DataError, match="is not JSON|is not UTF-8|does not hold a JSON list"):
+        list(json_list(path, "it"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_a_file_of_110_mb_takes_seconds_and_little_memory(tmp_path):
+    draw = random.Random(0)
+    letters = "".join(draw.choices("abcdefgh ", k=2000))
+    with open(tmp_path / "data00.json", "w") as file:
+        for row in range(100_000):
+            instruction = {"prompt:": letters[:200], "words": ["a", "b"]}
+            value = {"story": letters[row % 1000:][:800], "instruction": instruction}
+            file.write(("[" if row == 0 else ", ") + json.dumps(value))
+        file.write("]")
+    assert (tmp_path / "data00.json").stat().st_size > 105e6
+    measure = ("import runpy, sys, time; sys.argv = sys.argv[1:]\n"
+               "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
+               "finally: print(*[line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')], "
+               "time.process_time())")
+    done = subprocess.run([sys.executable, "-c", measure, ROOT / "metaprompt" / "split_data.py", "--metaprompt_dir",
+                           tmp_path], capture_output=True, text=True, check=True)
+    kilobytes, seconds = map(float, done.stdout.split("\n")[-2].split())
+    assert kilobytes < 110e3 and seconds < 30  # the file alone is 110 MB, and as Python objects several times that
+    assert len(list(tmp_path.glob("data00_*.json"))) == 100
