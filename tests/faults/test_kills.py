@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from tests import tiny_models
 from tests.faults import pipeline
 from tests.faults.pipeline import STAGES, TORTURE
 
@@ -85,11 +84,10 @@ def test_kills_at_random_moments_until_a_run_comes_through(points, name, figures
 
 
 def test_kills_of_the_real_engine(points, figures, tmp_path):
-    """A random tiny model, at a moment when it is computing: the texts are the same, not only the recipes."""
+    """The bundled model, at a moment when it is computing, at batch sizes 1 to 64: the texts are the same."""
     folder = pipeline.copy(points["stories"].before, tmp_path / "folder")
-    tiny_models.build(folder / "model")
     command = ["generate.py", "--data_idx", "0", "--sub_data_idx", "0-1", "--limit", "40", "--max_new_tokens", "24",
-               "--model", str(folder / "model"), "--out_dir", str(folder / "data"), "--metaprompt_dir",
+               "--model", "babymixtral", "--out_dir", str(folder / "data"), "--metaprompt_dir",
                str(folder / "metaprompt"), "--max_batch_size"]
     undisturbed = pipeline.copy(folder, tmp_path / "undisturbed")
     elsewhere = [part.replace(str(folder), str(undisturbed)) for part in [*command, "7"]]
@@ -101,7 +99,7 @@ def test_kills_of_the_real_engine(points, figures, tmp_path):
 
     for number in range(10 if TORTURE else 2):
         before = rows()
-        process = pipeline.start([*command, str(draw.choice([1, 4, 16]))], folder, engine="real")
+        process = pipeline.start([*command, str(draw.choice([1, 7, 64]))], folder, engine="real")
         while rows() <= before and process.poll() is None:
             time.sleep(0.01)
         time.sleep(draw.uniform(0, 0.3))
@@ -112,6 +110,6 @@ def test_kills_of_the_real_engine(points, figures, tmp_path):
             break
         assert process.returncode in (-sent, 130)
         figures.add("kills of the real engine")
-    pipeline.finish([*command, "3"], folder, engine="real")
+    pipeline.finish([*command, "64"], folder, engine="real")
     figures.compare_rows(folder, undisturbed)
     assert pipeline.contents(folder / "data") == pipeline.contents(undisturbed / "data")
