@@ -32,7 +32,7 @@ from accelerate import init_empty_weights  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 from transformers import AutoModelForCausalLM, MixtralConfig, PreTrainedModel  # noqa: E402
 
-from babistories.engines import Request, Sampling, attention, copies, four_bit, products  # noqa: E402
+from babistories.engines import Request, Sampling, attention, copies, four_bit, norms, products  # noqa: E402
 from babistories.engines.local import LocalEngine  # noqa: E402
 from babistories.streams import Stream  # noqa: E402
 
@@ -64,6 +64,7 @@ def random_mixtral(layers: int) -> PreTrainedModel:
     model = model.to(device).eval().requires_grad_(False)
     four_bit.check(model, "random Mixtral")
     four_bit.prepare(model, dtype)
+    norms.fuse(model)
     return model
 
 
