@@ -28,8 +28,7 @@ from babistories.files import DataError
 
 AHEAD = 2  # steps that the host is ahead of the device
 TOGETHER = 4  # steps after which ended rows are handed over and others come in
-_FILLED = 0.97  # of the pages: what a forecast may count on
-_LEAST = 64  # tokens that a row is expected to go on for, when it is longer than most already
+_LEAST = 16  # tokens that a row is expected to go on for, when it is longer than most already
 
 
 class _UnderWay(NamedTuple):
@@ -91,7 +90,7 @@ class GpuLane(Lane):
         limit = np.append(self.limit[slots], row.limit)
         expected = np.append(self.prompt[slots], row.prompt_size) + self.lengths.mean
         remaining = np.minimum(np.maximum(expected - held, _LEAST), limit - held)
-        return peak_tokens(held, remaining, page) <= _FILLED * (self.pool.pages - 1) * page
+        return peak_tokens(held, remaining, page) <= (self.pool.pages - 1) * page
 
     def run(self, stopped: threading.Event) -> list[Row]:
         """A few steps, or fewer where `stopped` is set by another thread. Returns the rows that ended, if any.
