@@ -67,6 +67,22 @@ def test_only_the_usual_gate_is_replaced(act):
     assert not products._has_silu_gate(own(config))
 
 
+@pytest.mark.parametrize("act", ["silu", "gelu"])
+def test_experts_as_on_a_gpu_are_those_of_the_model(monkeypatch, act):
+    config = SimpleNamespace(num_local_experts=4, hidden_size=64, intermediate_size=64, hidden_act=act)
+    experts = MixtralExperts(config).requires_grad_(False)
+    for parameter in experts.parameters():
+        parameter.normal_(0, 0.1)
+    states, weights = torch.randn(5, 64), torch.rand(5, 2)
+    chosen = torch.tensor([[0, 3], [3, 1], [1, 0], [3, 0], [0, 1]])  # nobody takes the third
+    expected = MixtralExperts.forward.__wrapped__(experts, states, chosen, weights)
+    torch.testing.assert_close(products._experts(experts, states, chosen, weights), expected, rtol=1e-4, atol=1e-5)
+    monkeypatch.setattr(products, "_Tiles", products._Groups)
+    experts, states, chosen, weights = (one.to(DEVICE) for one in (experts, states, chosen, weights))
+    made = products._experts(experts, states, chosen, weights).cpu()
+    torch.testing.assert_close(made, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_norms_of_the_usual_formula_run_as_one_operation(tmp_path):
     model = AutoModelForCausalLM.from_pretrained(build(tmp_path / "model", "mixtral"), dtype=torch.float32)
     tokens = torch.arange(30)[None]
