@@ -13,6 +13,7 @@ The last line of the output is one JSON object.
 """
 
 import argparse
+import gc
 import json
 import sys
 import time
@@ -32,12 +33,13 @@ from accelerate import init_empty_weights  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 from transformers import AutoModelForCausalLM, MixtralConfig, PreTrainedModel  # noqa: E402
 
-from babistories.engines import Request, Sampling, attention, copies, four_bit, products  # noqa: E402
+from babistories.engines import Request, Sampling, attention, copies, four_bit, norms, products  # noqa: E402
 from babistories.engines.local import LocalEngine  # noqa: E402
 from babistories.streams import Stream  # noqa: E402
 
 PARTS = {  # of a step, by the names of the kernels
     "dequantisation": ("_dequantize",), "attention": ("_attend",), "sampling": ("_sample",),
+    "between products": ("_gated", "_weighted_sum", "rms_norm", "rmsnorm", "layer_norm"),
     "products": ("gemm", "cutlass", "cublas", "nvjet", "_grouped", "xmma"),
 }  # fmt: skip
 
@@ -64,6 +66,7 @@ def random_mixtral(layers: int) -> PreTrainedModel:
     model = model.to(device).eval().requires_grad_(False)
     four_bit.check(model, "random Mixtral")
     four_bit.prepare(model, dtype)
+    norms.fuse(model)
     return model
 
 
@@ -85,7 +88,7 @@ class Numbers:
 def run(model: PreTrainedModel, prompts: list[list[int]], lengths: list[int], batch: int | None, profile: bool,
         ) -> dict[str, Any]:  # fmt: skip
     """Make texts of these lengths. The engine is told the longest only."""
-    torch.cuda.empty_cache()
+    let_go()
     torch.cuda.reset_peak_memory_stats()
     engine = LocalEngine(model, Numbers(), Sampling(max_new_tokens=max(lengths)), batch, {})  # type: ignore[arg-type]
     lane: Any = engine.lanes[0]
@@ -104,6 +107,7 @@ def run(model: PreTrainedModel, prompts: list[list[int]], lengths: list[int], ba
     ended = made = most = 0
     shares: dict[str, float] = {}
     bar = tqdm(total=sum(lengths), unit="tok", unit_scale=True)
+    retries = torch.cuda.memory_stats()["num_alloc_retries"]  # each waits for the device
     start = time.perf_counter()
     for group in engine.generate(asked):
         made += sum(one.tokens for one in group)
@@ -119,7 +123,15 @@ def run(model: PreTrainedModel, prompts: list[list[int]], lengths: list[int], ba
     facts = engine.describe()
     return {"tok_s": round(made / seconds, 1), "seconds": round(seconds, 1), "stories": len(prompts), "tokens": made,
             "most_at_once": most, "kv_cache_tokens": facts["kv_cache_tokens"],
-            "peak_gb": round(torch.cuda.max_memory_allocated() / 1e9, 1), **({"shares": shares} if shares else {})}
+            "peak_gb": round(torch.cuda.max_memory_allocated() / 1e9, 1),
+            "alloc_retries": torch.cuda.memory_stats()["num_alloc_retries"] - retries,
+            **({"shares": shares} if shares else {})}
+
+
+def let_go() -> None:
+    """Free what an engine before held: pages for all of the card, and our hooks on its lane hold each other."""
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 def profiled(step: Any, steps: int = 4) -> tuple[Any, dict[str, float]]:
@@ -155,6 +167,7 @@ def profiled(step: Any, steps: int = 4) -> tuple[Any, dict[str, float]]:
 
 def classic(model: PreTrainedModel, batch: int, new: int) -> float:
     """Tokens a second of `generate`, prompts of 128 tokens."""
+    let_go()
     model.set_attn_implementation("sdpa")
     prompts = torch.randint(5, model.config.vocab_size, (batch, 128), device="cuda")
     options = {"do_sample": True, "top_k": 0, "min_new_tokens": new, "max_new_tokens": new, "pad_token_id": 0}

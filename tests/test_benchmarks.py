@@ -1,6 +1,18 @@
-"""The benchmark of stage 5 runs, small, and what it counts is right."""
+"""Benchmarks run, small, and what they count is right."""
 
 import json
+
+import pytest
+
+
+def test_every_part_of_a_gpu_step_is_timed(run_script, monkeypatch):
+    pytest.importorskip("triton")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    done = run_script("benchmarks/gpu_kernels.py", "--tiny")
+    assert "failed" not in done.stdout
+    results = json.loads(done.stdout.split("\n")[-2])["results"]
+    assert len(results) == 19 and len({one["part"] for one in results}) == 8
+    assert all(one["ms"] > 0 for one in results)
 
 
 def test_stage_5_finds_what_was_planted(run_script):

@@ -8,7 +8,7 @@ from tiny_models import tiny_model  # noqa: F401
 
 pytest.importorskip("triton")
 from babistories.engines import Sampling, find_model, load, memory_gpu, products, slots_gpu  # noqa: E402
-from babistories.engines.attention_gpu import GpuPool  # noqa: E402
+from babistories.engines.attention_gpu import GpuPool, page_bytes  # noqa: E402
 from babistories.engines.slots_gpu import GpuLane  # noqa: E402
 from babistories.files import DataError  # noqa: E402
 
@@ -30,14 +30,20 @@ def on_a_cpu(folder, rows, endless=False, **options):
     return complete(engine, requests(rows))
 
 
+def no_attention(query, keys, values, table, items, most, out, scale, window):
+    out.zero_()
+
+
 @pytest.fixture
 def grouped(monkeypatch):
-    """Experts as on a GPU, with PyTorch in place of the grouped product: the interpreter would take minutes."""
+    """Experts as on a GPU, with PyTorch in place of their kernels: the interpreter would take minutes."""
     def multiply(self, rows, weights):
         return torch.einsum("ri,ric->rc", rows, weights[self.expert])
 
     def use():
         monkeypatch.setattr(products._Groups, "multiply", multiply)
+        for name in ("gate", "add_up"):
+            monkeypatch.setattr(products._Groups, name, getattr(products._Tiles, name))
         monkeypatch.setattr(products, "_Tiles", products._Groups)
 
     return use
@@ -70,6 +76,19 @@ def test_rows_that_find_no_pages_wait_or_are_read_again(tiny_model, monkeypatch)
     assert not lane.length.any() and not lane.under_way
 
 
+def test_slots_fill_long_before_the_first_row_ends(tiny_model, monkeypatch):  # noqa: F811
+    """A pass has room for a few prompts only. With texts of one length, nothing ends until all slots are at work."""
+    monkeypatch.setattr(slots_gpu.kernels, "attend", no_attention)
+    monkeypatch.setattr(slots_gpu.kernels, "sample", lambda scores, streams, noise: scores.argmax(-1))
+    engine = engine_of(tiny_model("mixtral"), 40, pages=1000, tile=128, max_new_tokens=50)
+    lane, at_once = engine.lanes[0], []
+    lane.stops = set()
+    parts = lane.parts
+    monkeypatch.setattr(lane, "parts", lambda: (at_once.append(len(lane.rows)), parts())[1])
+    assert len(complete(engine, requests(range(60)))) == 60
+    assert at_once.index(40) < 25 and len(at_once) < 150  # prompts are of 20 to 60 tokens
+
+
 def test_a_row_longer_than_all_pages_gets_more(tiny_model):  # noqa: F811
     folder = tiny_model("mixtral")
     engine = engine_of(folder, 2, pages=2)
@@ -89,8 +108,11 @@ def test_out_of_memory_halves_and_goes_on(tiny_model, monkeypatch):  # noqa: F81
 
     monkeypatch.setattr(GpuLane, "forward", sometimes)
     engine = engine_of(folder, 8)
+    pages = engine.lanes[0].pool.pages
     assert complete(engine, requests([0, 2, 4, 6, 8])) == expected
-    assert engine.lanes[0].slots == 2
+    pool = engine.lanes[0].pool
+    assert engine.lanes[0].slots == 2 and pool.pages - 1 == (pages - 1) // 4
+    assert sorted(pool.free) == list(range(1, pool.pages))
     failures = iter([1, 1, 1])
     with pytest.raises(DataError, match="out of memory with a single story"):
         complete(engine, requests(range(2)))
@@ -111,6 +133,31 @@ def test_a_row_that_has_ended_is_computed_a_few_steps_further(tiny_model, monkey
         needed = completion.tokens + (completion.finish == "stop")
         assert needed <= passes <= needed + slots_gpu.AHEAD + 3 <= needed + 8  # a prompt may be read in pieces
     assert "stop" in {completion.finish for completion in made.values()} and not lane.rows
+
+
+@pytest.mark.parametrize("kind", ["mixtral", "mistral"])
+def test_all_layers_of_a_pool_are_made_at_once(tiny_model, monkeypatch, kind):  # noqa: F811
+    """As many pages as the memory holds beside a full pass, and the logits of all slots."""
+    engine = engine_of(tiny_model(kind))
+    gigabyte, state = 10**9, {"free": 4 * 10**9}
+    monkeypatch.setattr(slots_gpu.kernels, "attend", no_attention)
+    for name, value in {"empty_cache": None, "reset_peak_memory_stats": None, "memory_allocated": gigabyte,
+                        "max_memory_allocated": 2 * gigabyte, "synchronize": None}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *args, value=value: value)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *args: (state["free"], 0))
+    monkeypatch.setattr(memory_gpu, "GPU_TILE", 256)
+    plain = Sampling(max_new_tokens=8)
+    each = 2 * 2 * 2 * 64 * 4 * GpuPool.page  # keys and values, layers, heads, size, bytes, tokens
+    assert memory_gpu.slots_that_fit(engine.model, plain) == memory_gpu.GPU_SLOTS
+    pool, tile = memory_gpu.pool_that_fits(engine.model, 4, 100, plain)
+    assert tile == 256 and pool.pages == 4 * 7 + 1 and page_bytes(pool.layout) == each
+    assert [len(one) for tensors in pool.layers.values() for one in tensors] == [pool.pages] * 4
+    work = gigabyte - 65 * each  # a trial pass has 64 rows of a page
+    state["free"] = (work + 4 * 14 * 320 + 10.5 * each) / 0.97
+    assert memory_gpu.pool_that_fits(engine.model, 4, 100, plain)[0].pages == 10
+    with pytest.raises(DataError, match="a story needs"):
+        memory_gpu.pool_that_fits(engine.model, 4, 1000, plain)
+    assert memory_gpu.logit_bytes(engine.model, Sampling(top_p=0.9)) > memory_gpu.logit_bytes(engine.model, plain)
 
 
 def test_a_forecast_counts_the_pages_of_the_fullest_moment():

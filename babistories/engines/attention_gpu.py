@@ -11,11 +11,22 @@ import torch
 from babistories.engines import kernels
 from babistories.engines.attention import Pool, Tile, to_device
 
+Layout = dict[int, list[torch.Tensor]]  # what a pool holds for each layer, with no pages at all
+
 
 class GpuPool(Pool):
-    """Keys and values (pages, kv heads, page, size)."""
+    """Keys and values (pages, kv heads, page, size).
+
+    With the `layout` of another pool, all layers are made at once. Made one by one as they first write, they would
+    lie in what a forward pass has just let go, and leave pieces between them that nothing else fits into.
+    """
 
     page = 16  # small pages: on average half of a row's last one is empty
+
+    def __init__(self, pages: int, layout: Layout | None = None):
+        super().__init__(pages)
+        self.layers = {layer: [one.new_empty(self.pages, *one.shape[1:]) for one in tensors]
+                       for layer, tensors in (layout or {}).items()}
 
     def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, tile: Tile,
                scale: float, window: int | None) -> torch.Tensor:
@@ -39,9 +50,14 @@ class GpuPool(Pool):
         super().give_back(pages)
 
     @property
-    def page_bytes(self) -> int:
-        """Bytes of one page in all layers, once all layers have written."""
-        return sum(tensor[0].nbytes for tensors in self.layers.values() for tensor in tensors)
+    def layout(self) -> Layout:
+        """The shapes of all layers that have written so far."""
+        return {layer: [one.new_empty(0, *one.shape[1:]) for one in tensors] for layer, tensors in self.layers.items()}
+
+
+def page_bytes(layout: Layout) -> int:
+    """Bytes of one page in all layers."""
+    return sum(one.shape[1:].numel() * one.element_size() for tensors in layout.values() for one in tensors)
 
 
 @dataclass

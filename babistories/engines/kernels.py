@@ -1,12 +1,12 @@
-"""The engine's own GPU kernels, in Triton: four of them, each with the plain function that starts it.
+"""The engine's own GPU kernels, in Triton, each with the plain function that starts it.
 
-    dequantize        4-bit weights -> 16 or 32 bits, at the speed of memory
-    attend            flash attention over pages, for single tokens and for pieces of prompts
-    sample            the next token of each row, with the noise of the row's own stream
-    grouped_product   rows sorted by expert times their experts' weights, for GPUs on which PyTorch has none
+    dequantize   4-bit weights -> 16 or 32 bits, at the speed of memory
+    attend       flash attention over pages, for single tokens and for pieces of prompts
+    sample       the next token of each row, with the noise of the row's own stream
 
-No kernel waits for another row: what a row gets depends on its own numbers alone. On a machine without a GPU they run
-in Triton's interpreter (TRITON_INTERPRET=1), which is how they are tested against plain PyTorch there.
+Those of the experts are in `expert_kernels`. No kernel waits for another row: what a row gets depends on its own
+numbers alone. On a machine without a GPU they run in Triton's interpreter (TRITON_INTERPRET=1), which is how they are
+tested against plain PyTorch there.
 """
 
 from typing import Any
@@ -119,9 +119,10 @@ def attend(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, table:
     wide, value_wide = (max(16, triton.next_power_of_2(one)) for one in (size, value_size))
     rows = max(16, triton.next_power_of_2(most * share))
     precision = "ieee" if query.dtype == torch.float32 else "tf32"  # only float32 has a choice
+    seen = 64 if max(wide, value_wide) <= 128 else 32  # tokens at a time: small GPUs have 99 kB a block for them
     _attend[(len(items), groups)](
         query, keys, values, table, items, out, scale, window or 0, query.stride(0), query.stride(1), out.stride(0),
-        table.stride(0), groups, share, size, value_size, page, wide, value_wide, rows, 64, window is not None,
+        table.stride(0), groups, share, size, value_size, page, wide, value_wide, rows, seen, window is not None,
         precision, num_warps=4, num_stages=2)  # fmt: skip
 
 
@@ -189,50 +190,3 @@ def sample(scores: torch.Tensor, streams: torch.Tensor, noise: bool) -> torch.Te
     if len(scores):
         _sample[(len(scores),)](scores, streams, chosen, scores.shape[1], scores.stride(0), noise, 256)
     return chosen
-
-
-@triton.jit
-def _grouped(rows, weights, out, ends, tiles, inner, columns, row_stride, expert_stride, inner_stride, column_stride,
-             EXPERTS: tl.constexpr, WIDE: tl.constexpr, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr,
-             PRECISION: tl.constexpr):  # fmt: skip
-    """One tile of the product: M rows of one expert, N columns."""
-    tile = tl.program_id(0)
-    each = tl.arange(0, WIDE)
-    expert = tl.sum((tl.load(tiles + each, each < EXPERTS, 2147483647) <= tile).to(tl.int32), 0)
-    if expert >= EXPERTS:
-        return
-    before = tl.load(tiles + expert - 1, expert > 0, 0)  # tiles of the experts before this one
-    begin = tl.load(ends + expert - 1, expert > 0, 0)
-    row = begin + (tile - before) * M + tl.arange(0, M)
-    inside = row < tl.load(ends + expert)
-    column = tl.program_id(1) * N + tl.arange(0, N)
-    weight = weights + expert.to(tl.int64) * expert_stride
-    total = tl.zeros([M, N], tl.float32)
-    for start in range(0, inner, K):
-        place = start + tl.arange(0, K)
-        one = tl.load(rows + row[:, None].to(tl.int64) * row_stride + place[None, :],
-                      inside[:, None] & (place < inner)[None, :], 0.0)  # fmt: skip
-        other = tl.load(weight + place[:, None].to(tl.int64) * inner_stride + column[None, :] * column_stride,
-                        (place < inner)[:, None] & (column < columns)[None, :], 0.0)  # fmt: skip
-        total = tl.dot(one, other, total, input_precision=PRECISION)
-    tl.store(out + row[:, None].to(tl.int64) * columns + column[None, :], total.to(out.dtype.element_ty),
-             inside[:, None] & (column < columns)[None, :])  # fmt: skip
-
-
-def grouped_product(rows: torch.Tensor, weights: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
-    """Rows (rows, inner) sorted by expert times `weights` (experts, inner, columns), of any strides.
-
-    `ends` (experts,) int32: where each expert's rows end. The sizes stay on the device: nothing waits for them.
-    """
-    experts, inner, columns = weights.shape
-    sizes = torch.diff(ends, prepend=ends.new_zeros(1))
-    m, n, k = (64, 64, 32) if rows.dtype == torch.float32 else (128, 128, 64)
-    tiles = torch.cumsum((sizes + m - 1) // m, 0, dtype=torch.int32)
-    out = rows.new_empty(len(rows), columns)
-    grid = (triton.cdiv(len(rows), m) + experts, triton.cdiv(columns, n))
-    precision = "ieee" if rows.dtype == torch.float32 else "tf32"
-    _grouped[grid](
-        rows, weights, out, ends, tiles, inner, columns, rows.stride(0), weights.stride(0), weights.stride(1),
-        weights.stride(2), experts, triton.next_power_of_2(experts), m, n, k, precision,
-        num_warps=4 if m == 64 else 8, num_stages=3)  # fmt: skip
-    return out

@@ -14,7 +14,7 @@ import transformers
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from babistories.engines import attention, copies, four_bit, products
+from babistories.engines import attention, copies, four_bit, norms, products
 from babistories.engines.model_files import ModelFiles
 from babistories.files import DataError
 
@@ -101,6 +101,8 @@ def load_model(files: ModelFiles, quantization: str, dtype: torch.dtype, device:
     if quantization == "nf4":
         four_bit.check(model, files.name)
         four_bit.prepare(model, dtype)
+    if device.type == "cuda":
+        norms.fuse(model)
     gc.collect()
     return model.eval().requires_grad_(False)
 

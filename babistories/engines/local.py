@@ -162,12 +162,11 @@ class LocalEngine:
 
     def _gpu_lane(self, max_batch_size: int | None) -> Lane:
         from babistories.engines import memory_gpu  # these need Triton
-        from babistories.engines.attention_gpu import GpuPool
         from babistories.engines.slots_gpu import GpuLane
 
-        slots = max_batch_size or memory_gpu.slots_that_fit(self.model)
-        pages, tile = memory_gpu.pages_that_fit(self.model, slots, self._row_tokens)
-        return GpuLane(self.model, GpuPool(pages), slots, tile, self.sampling, self.stops)
+        slots = max_batch_size or memory_gpu.slots_that_fit(self.model, self.sampling)
+        pool, tile = memory_gpu.pool_that_fits(self.model, slots, self._row_tokens, self.sampling)
+        return GpuLane(self.model, pool, slots, tile, self.sampling, self.stops)
 
 
 def _fill(idle: list[Lane], waiting: list[Row], source: Iterator[Row | Completion]) -> list[Completion]:

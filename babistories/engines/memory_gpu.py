@@ -5,26 +5,33 @@ import torch
 from transformers import PreTrainedModel
 
 from babistories.engines import Sampling
-from babistories.engines.attention_gpu import GpuPool
+from babistories.engines.attention_gpu import GpuPool, Layout, page_bytes
 from babistories.engines.slots import Lane, Row
 from babistories.files import DataError
 from babistories.streams import Stream
 
 GPU_SLOTS = 4096  # rows in the making at most
 GPU_TILE = 8192  # tokens of a forward pass at most
-_LOGIT_BYTES = 14  # of memory for each logit: in 16 and 32 bits, and what sampling makes of them
+_LOGIT_BYTES = 14  # of memory for each logit: in 16 and 32 bits, and divided by the temperature
+_FILTERED_BYTES = 64  # the same where logits are sorted for top_p, or the smallest of top_k is looked for
 _SPARE = 0.03  # of the free memory, for what the allocator cannot join
 _TRIAL_ROWS = 64
 _STREAM = Stream(0, "stories", 0, 0, 0)  # no token is drawn here
 
 
-def slots_that_fit(model: PreTrainedModel) -> int:
+def slots_that_fit(model: PreTrainedModel, sampling: Sampling) -> int:
     """How many rows at most, so that their logits take an eighth of the free memory at most."""
     free = torch.cuda.mem_get_info(model.device)[0]
-    return int(max(1, min(GPU_SLOTS, free // 8 // (_LOGIT_BYTES * model.config.get_text_config().vocab_size))))
+    return max(1, min(GPU_SLOTS, free // 8 // logit_bytes(model, sampling)))
 
 
-def pages_that_fit(model: PreTrainedModel, slots: int, row_tokens: int) -> tuple[int, int]:
+def logit_bytes(model: PreTrainedModel, sampling: Sampling) -> int:
+    """Memory that the logits of a row take, with what sampling makes of them."""
+    filtered = sampling.temperature > 0 and (sampling.top_p < 1 or sampling.top_k > 0)
+    return (_FILTERED_BYTES if filtered else _LOGIT_BYTES) * int(model.config.get_text_config().vocab_size)
+
+
+def pool_that_fits(model: PreTrainedModel, slots: int, row_tokens: int, sampling: Sampling) -> tuple[GpuPool, int]:
     """(Pages for the free memory, tokens of a forward pass), found by trying a pass out; no more than slots can use.
 
     DataError when not even one row of `row_tokens` tokens would find pages.
@@ -35,7 +42,7 @@ def pages_that_fit(model: PreTrainedModel, slots: int, row_tokens: int) -> tuple
         torch.cuda.reset_peak_memory_stats(model.device)
         before = torch.cuda.memory_allocated(model.device)
         try:
-            page_bytes, pool_bytes = _try_out(model, tile)
+            layout, pool_bytes = _try_out(model, tile)
             break
         except torch.OutOfMemoryError:
             tile //= 2
@@ -45,18 +52,18 @@ def pages_that_fit(model: PreTrainedModel, slots: int, row_tokens: int) -> tuple
     work = torch.cuda.max_memory_allocated(model.device) - before - pool_bytes
     torch.cuda.empty_cache()
     free = torch.cuda.mem_get_info(model.device)[0] * (1 - _SPARE)
-    logits = _LOGIT_BYTES * slots * model.config.get_text_config().vocab_size
-    pages = int((free - work - logits) // page_bytes)
+    logits = slots * logit_bytes(model, sampling)
+    pages = int((free - work - logits) // page_bytes(layout)) - 1  # one is the padding's
     if pages * GpuPool.page < row_tokens:
-        needed = (work + logits + page_bytes * row_tokens / GpuPool.page) / 1e9
+        needed = (work + logits + page_bytes(layout) * row_tokens / GpuPool.page) / 1e9
         raise DataError(f"the GPU has {free / 1e9:.1f} GB left beside the weights, and a story needs {needed:.1f} GB: "
                         "use a smaller --max_batch_size or --max_new_tokens, or a smaller model")
-    return min(pages, slots * -(-row_tokens // GpuPool.page)), tile
+    return GpuPool(min(pages, slots * -(-row_tokens // GpuPool.page)), layout), tile
 
 
 @torch.inference_mode()
-def _try_out(model: PreTrainedModel, tile: int) -> tuple[int, int]:
-    """A forward pass over a full tile. Returns the bytes of a page, and those of all pages that it used."""
+def _try_out(model: PreTrainedModel, tile: int) -> tuple[Layout, int]:
+    """A forward pass over a full tile. Returns the layout of its pool, and the bytes that this took."""
     size = tile // _TRIAL_ROWS
     pool = GpuPool(_TRIAL_ROWS * (size // GpuPool.page + 1))
     lane = Lane(model, pool, _TRIAL_ROWS, tile, False, Sampling(temperature=0), set())
@@ -65,8 +72,9 @@ def _try_out(model: PreTrainedModel, tile: int) -> tuple[int, int]:
     for row in tokens:
         lane.admit(Row(None, _STREAM, row, size, size + 1))
     lane.forward(lane.parts())
-    torch.cuda.synchronize(model.device)
-    return pool.page_bytes, pool.page_bytes * pool.pages
+    if model.device.type == "cuda":
+        torch.cuda.synchronize(model.device)
+    return pool.layout, page_bytes(pool.layout) * pool.pages
 
 
 def peak_tokens(held: np.ndarray, remaining: np.ndarray, page: int) -> float:

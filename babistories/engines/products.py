@@ -2,7 +2,8 @@
 
 Both work on a number of rows that the batch decides: those that chose an expert, those that need a next token. On a
 CPU they are cut into tiles of 16 rows, the last one padded, so that a row's product always runs at the same shape. On
-a GPU the rows of all experts go through one grouped product. The experts are plugged into transformers' experts
+a GPU the rows of all experts go through one grouped product, and what stands between the products is read and written
+once. The experts are plugged into transformers' experts
 interface; a token's experts are added in the router's order.
 """
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from transformers.activations import SiLUActivation
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
 from babistories.engines.attention import NAME
@@ -48,15 +50,15 @@ def _experts(self: Any, hidden_states: torch.Tensor, top_k_index: torch.Tensor,
     plan = (_Tiles if hidden_states.is_cpu else _Groups)(top_k_index.reshape(-1), self.num_experts)
     taken = hidden_states.index_select(0, plan.order // ranks)
     middle = _products(self, "gate_up_proj" if self.has_gate else "up_proj", taken, plan)
-    middle = self._apply_gate(middle) if self.has_gate else self.act_fn(middle)
-    out = _products(self, "down_proj", middle, plan).index_select(0, plan.back)
-    if getattr(self, "has_post_expert_norm", False):
-        out = self.post_expert_norm(out)
-    out = out.view(len(hidden_states), ranks, -1) * top_k_weights.unsqueeze(-1)
-    total = out[:, 0]
-    for rank in range(1, ranks):
-        total = total + out[:, rank]
-    return total.to(hidden_states.dtype)
+    middle = plan.gate(self, middle) if self.has_gate else self.act_fn(middle)
+    out = _products(self, "down_proj", middle, plan)
+    return plan.add_up(self, out, top_k_weights).to(hidden_states.dtype)
+
+
+def _has_silu_gate(experts: Any) -> bool:
+    """Whether the experts' gate is transformers' default one, with SiLU."""
+    default = type(experts)._apply_gate.__module__ == type(ALL_EXPERTS_FUNCTIONS).__module__
+    return default and isinstance(experts.act_fn, nn.SiLU | SiLUActivation)
 
 
 class _Groups:
@@ -76,9 +78,25 @@ class _Groups:
         """Each row times its expert's matrix of `weights` (experts, inner, columns)."""
         if rows.is_cuda and rows.dtype == torch.bfloat16 and torch.cuda.get_device_capability(rows.device)[0] == 9:
             return _grouped_mm(rows, weights, offs=self.ends)
-        from babistories.engines import kernels  # elsewhere PyTorch goes from expert to expert, and waits for each
+        from babistories.engines import expert_kernels  # elsewhere PyTorch goes through experts, and waits for each
 
-        return kernels.grouped_product(rows, weights, self.ends)
+        return expert_kernels.grouped_product(rows, weights, self.ends)
+
+    def gate(self, experts: Any, both: torch.Tensor) -> torch.Tensor:
+        """The activation of one half of the columns times the other half."""
+        if not _has_silu_gate(experts):
+            return experts._apply_gate(both)
+        from babistories.engines import expert_kernels
+
+        return expert_kernels.gated(both)
+
+    def add_up(self, experts: Any, rows: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """Each token's rows times the router's weights (tokens, k), summed in the router's order."""
+        from babistories.engines import expert_kernels
+
+        if getattr(experts, "has_post_expert_norm", False):
+            rows = experts.post_expert_norm(rows)
+        return expert_kernels.weighted_sum(rows, self.back, weights)
 
 
 class _Tiles(_Groups):
@@ -103,6 +121,19 @@ class _Tiles(_Groups):
         for expert, piece, result in zip(self.tiles.tolist(), rows.split(size), out.split(size), strict=True):
             torch.mm(piece, each[expert], out=result)
         return out
+
+    def gate(self, experts: Any, both: torch.Tensor) -> torch.Tensor:
+        return experts._apply_gate(both)
+
+    def add_up(self, experts: Any, rows: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        out = rows.index_select(0, self.back)
+        if getattr(experts, "has_post_expert_norm", False):
+            out = experts.post_expert_norm(out)
+        out = out.view(*weights.shape, -1) * weights.unsqueeze(-1)
+        total = out[:, 0]
+        for rank in range(1, weights.shape[1]):
+            total = total + out[:, rank]
+        return total
 
 
 def _products(self: Any, name: str, rows: torch.Tensor, plan: _Groups) -> torch.Tensor:

@@ -27,9 +27,8 @@ from babistories.engines.slots import Lane, Row
 from babistories.files import DataError
 
 AHEAD = 2  # steps that the host is ahead of the device
-TOGETHER = 4  # steps at least, after which ended rows are handed over and others come in
-_FILLED = 0.97  # of the pages: what a forecast may count on
-_LEAST = 64  # tokens that a row is expected to go on for, when it is longer than most already
+TOGETHER = 4  # steps after which ended rows are handed over and others come in
+_LEAST = 16  # tokens that a row is expected to go on for, when it is longer than most already
 
 
 class _UnderWay(NamedTuple):
@@ -46,6 +45,7 @@ class GpuLane(Lane):
     def __init__(self, model: PreTrainedModel, pool: GpuPool, slots: int, tile: int, sampling: Sampling,
                  stops: set[int]):
         super().__init__(model, pool, slots, tile, False, sampling, stops)
+        self.pool: GpuPool
         self.last = torch.zeros(slots, dtype=torch.int64, device=model.device)  # the token drawn last in each slot
         # Of each slot's row: tokens, those that are known here, those in its pages, its prompt's, and its limit.
         self.length, self.known, self.stored, self.prompt, self.limit = np.zeros((5, slots + 1), dtype=np.int64)
@@ -56,8 +56,9 @@ class GpuLane(Lane):
 
     @property
     def has_room(self) -> bool:
-        """Whether a row may come in: there is a slot, and the prompts that wait do not fill a forward pass yet."""
-        return bool(self.empty) and not self.evicted and (self.length - self.stored).sum() < self.tile + len(self.rows)
+        """Whether a row may come in: there is a slot, and the prompts that wait do not fill the next passes yet."""
+        waiting = (self.length - self.stored).sum() - len(self.rows)  # tokens
+        return bool(self.empty) and not self.evicted and waiting < TOGETHER * self.tile
 
     @property
     def busy(self) -> bool:
@@ -89,18 +90,24 @@ class GpuLane(Lane):
         limit = np.append(self.limit[slots], row.limit)
         expected = np.append(self.prompt[slots], row.prompt_size) + self.lengths.mean
         remaining = np.minimum(np.maximum(expected - held, _LEAST), limit - held)
-        return peak_tokens(held, remaining, page) <= _FILLED * (self.pool.pages - 1) * page
+        return peak_tokens(held, remaining, page) <= (self.pool.pages - 1) * page
 
     def run(self, stopped: threading.Event) -> list[Row]:
-        """Steps until rows end, which are returned, or until `stopped` is set by another thread."""
+        """A few steps, or fewer where `stopped` is set by another thread. Returns the rows that ended, if any.
+
+        It never goes on until a row ends: while slots are filled, others have to come in long before.
+        """
         ended: list[Row] = []
-        steps = 0
-        while self.busy and not stopped.is_set() and not (ended and steps >= TOGETHER):
+        for _ in range(TOGETHER):
+            if not self.busy or stopped.is_set():
+                break
+            full = False
             try:
                 ended += self.step()
             except torch.OutOfMemoryError:
+                full = True  # and what the failed step held is let go when this block is left
+            if full:
                 ended += self._halve()
-            steps += 1
         return ended
 
     @torch.inference_mode()
@@ -208,7 +215,8 @@ class GpuLane(Lane):
             raise DataError("the GPU ran out of memory with a single story: use a smaller --max_new_tokens or model")
         self.slots //= 2
         self.empty, self.table = list(range(self.slots - 1, -1, -1)), self.table[: self.slots + 1]
+        pages, layout = (self.pool.pages - 1) // 2, self.pool.layout
         self.pool.layers.clear()
-        self.pool = GpuPool((self.pool.pages - 1) // 2)
         torch.cuda.empty_cache()
+        self.pool = GpuPool(pages, layout)
         return ended

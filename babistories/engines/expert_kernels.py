@@ -1,0 +1,108 @@
+"""The GPU kernels around a mixture's experts, in Triton, each with the plain function that starts it.
+
+    grouped_product   rows sorted by expert times their experts' weights, for GPUs on which PyTorch has none
+    gated             silu(gate) * up, read once and written once
+    weighted_sum      what a token's experts made of it, found and added up by the router's weights
+
+They are tested as those in `kernels` are.
+"""
+
+import torch
+import triton
+import triton.language as tl
+
+_COLUMNS = 2048  # that a program of the last two works on
+
+
+@triton.jit
+def _grouped(rows, weights, out, ends, tiles, inner, columns, row_stride, expert_stride, inner_stride, column_stride,
+             EXPERTS: tl.constexpr, WIDE: tl.constexpr, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr,
+             PRECISION: tl.constexpr):  # fmt: skip
+    """One tile of the product: M rows of one expert, N columns."""
+    tile = tl.program_id(0)
+    each = tl.arange(0, WIDE)
+    expert = tl.sum((tl.load(tiles + each, each < EXPERTS, 2147483647) <= tile).to(tl.int32), 0)
+    if expert >= EXPERTS:
+        return
+    before = tl.load(tiles + expert - 1, expert > 0, 0)  # tiles of the experts before this one
+    begin = tl.load(ends + expert - 1, expert > 0, 0)
+    row = begin + (tile - before) * M + tl.arange(0, M)
+    inside = row < tl.load(ends + expert)
+    column = tl.program_id(1) * N + tl.arange(0, N)
+    weight = weights + expert.to(tl.int64) * expert_stride
+    total = tl.zeros([M, N], tl.float32)
+    for start in range(0, inner, K):
+        place = start + tl.arange(0, K)
+        one = tl.load(rows + row[:, None].to(tl.int64) * row_stride + place[None, :],
+                      inside[:, None] & (place < inner)[None, :], 0.0)  # fmt: skip
+        other = tl.load(weight + place[:, None].to(tl.int64) * inner_stride + column[None, :] * column_stride,
+                        (place < inner)[:, None] & (column < columns)[None, :], 0.0)  # fmt: skip
+        total = tl.dot(one, other, total, input_precision=PRECISION)
+    tl.store(out + row[:, None].to(tl.int64) * columns + column[None, :], total.to(out.dtype.element_ty),
+             inside[:, None] & (column < columns)[None, :])  # fmt: skip
+
+
+def grouped_product(rows: torch.Tensor, weights: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
+    """Rows (rows, inner) sorted by expert times `weights` (experts, inner, columns), of any strides.
+
+    `ends` (experts,) int32: where each expert's rows end. The sizes stay on the device: nothing waits for them.
+    """
+    experts, inner, columns = weights.shape
+    sizes = torch.diff(ends, prepend=ends.new_zeros(1))
+    m, n, k = (64, 64, 32) if rows.dtype == torch.float32 else (128, 128, 64)
+    tiles = torch.cumsum((sizes + m - 1) // m, 0, dtype=torch.int32)
+    out = rows.new_empty(len(rows), columns)
+    grid = (triton.cdiv(len(rows), m) + experts, triton.cdiv(columns, n))
+    precision = "ieee" if rows.dtype == torch.float32 else "tf32"
+    _grouped[grid](
+        rows, weights, out, ends, tiles, inner, columns, rows.stride(0), weights.stride(0), weights.stride(1),
+        weights.stride(2), experts, triton.next_power_of_2(experts), m, n, k, precision,
+        num_warps=4 if m == 64 else 8, num_stages=3)  # fmt: skip
+    return out
+
+
+@triton.jit
+def _gated(both, out, columns, COLUMNS: tl.constexpr):
+    """Some columns of one row, which has `columns` gates and then as many values."""
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    inside = column < columns
+    gate = tl.load(both + row * 2 * columns + column, inside, 0.0).to(tl.float32)
+    value = tl.load(both + row * 2 * columns + columns + column, inside, 0.0).to(tl.float32)
+    tl.store(out + row * columns + column, (gate * tl.sigmoid(gate) * value).to(out.dtype.element_ty), inside)
+
+
+def gated(both: torch.Tensor) -> torch.Tensor:
+    """silu(first half of the columns) * second half. `both` (rows, columns) contiguous."""
+    columns = both.shape[1] // 2
+    out = both.new_empty(len(both), columns)
+    if len(both):
+        _gated[(len(both), triton.cdiv(columns, _COLUMNS))](both, out, columns, _COLUMNS)
+    return out
+
+
+@triton.jit
+def _weighted_sum(rows, places, weights, out, columns, RANKS: tl.constexpr, COLUMNS: tl.constexpr):
+    """Some columns of one token: its experts' rows, in the router's order, summed in 32 bits."""
+    token = tl.program_id(0).to(tl.int64)
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    inside = column < columns
+    total = tl.zeros([COLUMNS], tl.float32)
+    for rank in tl.static_range(RANKS):
+        place = tl.load(places + token * RANKS + rank)
+        weight = tl.load(weights + token * RANKS + rank).to(tl.float32)
+        total += tl.load(rows + place * columns + column, inside, 0.0).to(tl.float32) * weight
+    tl.store(out + token * columns + column, total.to(out.dtype.element_ty), inside)
+
+
+def weighted_sum(rows: torch.Tensor, places: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """For each token the rows at its `places` times its `weights`: (tokens, columns).
+
+    `rows` (tokens * ranks, columns) contiguous, `places` (tokens * ranks,) int64, `weights` (tokens, ranks).
+    """
+    tokens, ranks = weights.shape
+    out = rows.new_empty(tokens, rows.shape[1])
+    if tokens:
+        grid = (tokens, triton.cdiv(rows.shape[1], _COLUMNS))
+        _weighted_sum[grid](rows, places, weights.contiguous(), out, rows.shape[1], ranks, _COLUMNS)
+    return out
