@@ -7,7 +7,7 @@ from test_engine import complete, requests
 from tiny_models import tiny_model  # noqa: F401
 
 pytest.importorskip("triton")
-from babistories.engines import Sampling, find_model, load, memory_gpu, products, slots_gpu  # noqa: E402
+from babistories.engines import Sampling, find_model, load, loading, memory_gpu, products, slots_gpu  # noqa: E402
 from babistories.engines.attention_gpu import GpuPool, page_bytes  # noqa: E402
 from babistories.engines.slots_gpu import GpuLane  # noqa: E402
 from babistories.files import DataError  # noqa: E402
@@ -187,3 +187,17 @@ def test_no_more_rows_are_let_in_than_will_find_pages(tiny_model):  # noqa: F811
     lane.parts = counted
     made = complete(engine, requests([0, 4, 8, 12, 16, 20]))
     assert len(made) == 6 and 2 <= most < 6
+
+
+def test_a_gpu_that_cannot_be_used_is_refused_in_one_line(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+    with pytest.raises(DataError, match=r"the GPU \(Tesla T4\) cannot compute in bfloat16, .* --server"):
+        loading.pick_device(None)
+    assert loading.pick_device("cpu").type == "cpu"
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
+    assert loading.pick_device(None).type == "cuda"
+    monkeypatch.setattr(loading, "find_spec", lambda name: None)
+    with pytest.raises(DataError, match="needs Triton"):
+        loading.pick_device("cuda")

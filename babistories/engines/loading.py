@@ -36,6 +36,9 @@ def pick_device(device: str | None) -> torch.device:
     if find_spec("triton") is None:
         raise DataError("the GPU needs Triton, which comes with PyTorch for Linux (pip install triton); "
                         "--device cpu goes without it")
+    if torch.cuda.get_device_capability() < (8, 0):
+        raise DataError(f"the GPU ({torch.cuda.get_device_name()}) cannot compute in bfloat16, which takes compute "
+                        "capability 8.0: use --device cpu, or a server (--server)")
     return torch.device("cuda")
 
 
