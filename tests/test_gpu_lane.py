@@ -193,7 +193,7 @@ def test_a_gpu_that_cannot_be_used_is_refused_in_one_line(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
-    with pytest.raises(DataError, match=r"the GPU \(Tesla T4\) cannot compute in bfloat16, .* --server"):
+    with pytest.raises(DataError, match="cannot compute in bfloat16, .*--server"):
         loading.pick_device(None)
     assert loading.pick_device("cpu").type == "cpu"
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
