@@ -28,7 +28,7 @@ os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)
 pytest.importorskip("ray", reason="Ray is an extra: pip install -e .[cluster]")
 SHARDS, ROWS = 5, 20
 RECORDED = {"seconds", "made_in_last_run", "device", "device_name", "versions", "batch_size", "engine", "lanes", "tile",
-            "quantization_facts", "dtype"}
+            "kv_cache_tokens", "quantization_facts", "dtype"}
 
 
 # --- the queue
