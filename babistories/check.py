@@ -18,10 +18,11 @@ from tqdm import tqdm
 
 from babistories import cli
 from babistories.files import DataError
-from babistories.manifests import differences
+from babistories.folders import find
+from babistories.manifests import ONE_CORPUS, differences
 from babistories.plans import REFUSED, NamesAndOpenings, Plan, list_plan, prompt_file, story_plan
 from babistories.prompts import answer_of
-from babistories.shards import ONE_CORPUS, Record, Shard, find
+from babistories.shards import Record, Shard
 
 STAGES = ("startings", "names", "stories")
 _ENDLESS = 1 << 32  # answers, of a list shard: more rounds can be asked for at any time

@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 from babistories.corpus import LEDGER, SETS
 from babistories.files import DataError, Unwritable, before_write, checksum, exclusive, sync_folder
-from babistories.shards import Record, Shard, find, refuse_mixed
+from babistories.folders import find, refuse_mixed
+from babistories.shards import Record, Shard
 
 _STAGE = "data/filter_tinystories.py"
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from babistories import shards
+from babistories import folders
 from babistories.files import DataError, atomic_writer, exclusive, lines
 
 MAX_PREFIX_WORDS = 12
@@ -124,10 +124,10 @@ def filter_lists(folder: Path, stage: str, expected: int, script: str, result: s
 
     Raises DataError when there is no shard, when shards are of different runs or damaged, or when nothing is left.
     """
-    found = shards.find(folder, stage)
+    found = folders.find(folder, stage)
     if not found:
         raise DataError(f"{folder} holds no {stage}{{idx}}.txt: run {script} first")
-    shards.refuse_mixed(found, allow_mixed)
+    folders.refuse_mixed(found, allow_mixed)
     for shard in found:
         if manifest := shard.read_manifest():
             shard.verify(manifest)

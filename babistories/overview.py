@@ -15,7 +15,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from babistories import shards
+from babistories import folders
 from babistories.files import DataError, lines
 from babistories.samples import FairSample, place_key
 from babistories.shards import Record, Shard
@@ -175,11 +175,11 @@ def _read_summary(path: Path, found: Overview) -> None:
 
 
 def _read_manifests(folder: Path, found: Overview) -> None:
-    for shard in shards.find(folder, "stories"):
+    for shard in folders.find(folder, "stories"):
         if manifest := shard.read_manifest():
             found.manifests.append({"shard": shard.name, **manifest})
     for stage in ("startings", "names"):
-        made = [manifest for shard in shards.find(folder, stage) if (manifest := shard.read_manifest())]
+        made = [manifest for shard in folders.find(folder, stage) if (manifest := shard.read_manifest())]
         if made:
             found.lists[stage] = {"shards": len(made), "tokens": sum(manifest.get("tokens", 0) for manifest in made),
                                   "seconds": sum(manifest.get("seconds", 0) for manifest in made)}  # fmt: skip
@@ -187,7 +187,7 @@ def _read_manifests(folder: Path, found: Overview) -> None:
 
 def _by_shard(folder: Path, stories: Iterable[Story], what: str) -> Iterator[tuple[Shard, list[Story]]]:
     """The stories of each shard that is in the folder."""
-    known = {shard.name: shard for shard in shards.find(folder, "stories")}
+    known = {shard.name: shard for shard in folders.find(folder, "stories")}
     groups: dict[str, list[Story]] = defaultdict(list)
     for story in stories:
         groups[story.ledger["shard"]].append(story)

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from babistories import shards
+from babistories import folders
 from babistories.adherence import Asked
 from babistories.files import DataError, lines
 from babistories.prompts import answer_of
@@ -58,12 +58,12 @@ def in_folder(folder: Path, allow_mixed: bool) -> Source:
 
     Raises DataError when there is no complete one, or when shards of different models or settings meet.
     """
-    complete = shards.find(folder, "stories")
-    making = [shard for shard in shards.find(folder, "stories", ".partial") if not shard.text.exists()]
+    complete = folders.find(folder, "stories")
+    making = [shard for shard in folders.find(folder, "stories", ".partial") if not shard.text.exists()]
     if not complete:
         told = f" ({len(making)} in the making)" if making else ""
         raise DataError(f"{folder} holds no complete story shard{told}: run generate.py first")
-    shards.refuse_mixed(complete, allow_mixed)
+    folders.refuse_mixed(complete, allow_mixed)
     said = f"{len(complete)} shard{'s' * (len(complete) > 1)}"
     return Source(complete, said, len(complete), tuple(shard.partial.name for shard in making))
 

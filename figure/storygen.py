@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from babistories import cli, overview, picture, report
-from babistories.shards import find
+from babistories.folders import find
 
 NAMES = {"babymixtral": "BabyMixtral"}
 

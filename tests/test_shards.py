@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from babistories import files, shards
+from babistories import files, folders, shards
 from babistories.files import DataError, HeldElsewhere, atomic_writer, exclusive
 from babistories.shards import AnotherRun, Shard, ShardWriter
 
@@ -232,10 +232,10 @@ def test_find_reads_no_other_names(tmp_path):
     for name in ("00_1.txt", "00_0.txt", "prompt00_0.txt", "0_5.txt", "00_00.txt", "x00_0.txt", "02_3.partial",
                  "startings0.txt", "startings0p2.txt", "startings0p3.txt", "names7.txt", "allnames.txt"):
         (tmp_path / name).write_text("")
-    assert [one.name for one in shards.find(tmp_path, "stories")] == ["00_0", "00_1"]
-    assert [one.name for one in shards.find(tmp_path, "stories", ".partial")] == ["02_3"]
-    assert [one.name for one in shards.find(tmp_path, "startings")] == ["startings0", "startings0p2"]
-    assert [one.name for one in shards.find(tmp_path, "names")] == ["names7"]
+    assert [one.name for one in folders.find(tmp_path, "stories")] == ["00_0", "00_1"]
+    assert [one.name for one in folders.find(tmp_path, "stories", ".partial")] == ["02_3"]
+    assert [one.name for one in folders.find(tmp_path, "startings")] == ["startings0", "startings0p2"]
+    assert [one.name for one in folders.find(tmp_path, "names")] == ["names7"]
 
 
 def test_mixed_shards_are_refused_by_name(tmp_path):
@@ -246,8 +246,8 @@ def test_mixed_shards_are_refused_by_name(tmp_path):
         writer.finish({})
         writer.close()
     with pytest.raises(AnotherRun, match=r"00_1.txt and 00_0.txt are from different runs \(model is b, but 00_0.txt"):
-        shards.refuse_mixed(both)
-    shards.refuse_mixed(both, allow_mixed=True)
+        folders.refuse_mixed(both)
+    folders.refuse_mixed(both, allow_mixed=True)
 
 
 def test_atomic_writer_leaves_the_old_file_when_it_fails(tmp_path):

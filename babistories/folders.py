@@ -1,0 +1,46 @@
+"""A folder of shards: which shards of a stage are there, and whether they may go into one corpus."""
+
+import re
+from pathlib import Path
+
+from babistories.files import DataError
+from babistories.manifests import ONE_CORPUS, AnotherRun, Record, differences
+from babistories.shards import Shard
+
+_NAMES = {
+    "stories": re.compile(r"(\d{2,})_(\d+)"),
+    "startings": re.compile(r"startings(\d+)(?:p(2))?"),
+    "names": re.compile(r"names(\d+)"),
+}
+
+
+def find(folder: Path, stage: str, suffix: str = ".txt") -> list[Shard]:
+    """All shards of a stage that have a file with this suffix, in order: ".txt" complete, ".partial" in the making."""
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder")
+    found = []
+    for path in folder.iterdir():
+        match = _NAMES[stage].fullmatch(path.name.removesuffix(suffix)) if path.name.endswith(suffix) else None
+        if match:
+            shard = Shard(folder, stage, *(int(number) for number in match.groups() if number))
+            if path.name == shard.name + suffix:
+                found.append(shard)
+    return sorted(found)
+
+
+def refuse_mixed(shards: list[Shard], allow_mixed: bool = False) -> None:
+    """Raise AnotherRun, naming two shards, when shards of different models or settings would be put together.
+
+    Seeds and prompt files differ naturally. Shards without a manifest (of the classic scripts) are not judged.
+    """
+    first: tuple[Shard, Record] | None = None
+    for shard in shards:
+        fingerprint = None if allow_mixed else shard.read_fingerprint()
+        if fingerprint is None:
+            continue
+        common = {key: fingerprint.get(key) for key in ONE_CORPUS}
+        first = first or (shard, common)
+        if told := differences(first[1], common):
+            told = [one.replace("asked for", "but " + first[0].text.name + " has") for one in told]
+            raise AnotherRun(f"{shard.text} and {first[0].text.name} are from different runs ({'; '.join(told)}): "
+                             "keep them in separate folders, or add --allow_mixed")
