@@ -3,6 +3,7 @@
 import sys
 import time
 from collections import Counter, deque
+from collections.abc import MutableMapping
 from typing import Any, Protocol
 
 from tqdm import tqdm
@@ -49,14 +50,28 @@ class Queue(Protocol):
         ...
 
 
+class _Bar(tqdm):
+    """Shows tokens a second at the same rate as rows a second, from the first row to the closing line."""
+
+    tokens = 0  # of the rows that were made
+
+    @property
+    def format_dict(self) -> MutableMapping[str, Any]:
+        facts = super().format_dict
+        made = self.n - self.initial
+        rate = facts["rate"] or (made / facts["elapsed"] if facts["elapsed"] else 0)  # as tqdm does before a rate
+        if rate and made and self.tokens:
+            facts["postfix"] = f"{rate * self.tokens / made:,.0f} tok/s"
+        return facts
+
+
 class Progress:
     """One bar on stderr: rows, rows and tokens a second, and the time left. Rows that were there count for no rate."""
 
     def __init__(self, rows: int, unit: str):
         pause = 0.1 if sys.stderr.isatty() else 10  # a log file needs few lines
-        self.bar = tqdm(total=rows, unit=unit, file=sys.stderr, dynamic_ncols=True, smoothing=0.05, mininterval=pause)
+        self.bar = _Bar(total=rows, unit=unit, file=sys.stderr, dynamic_ncols=True, smoothing=0.05, mininterval=pause)
         self.total = rows
-        self.rows = self.tokens = 0
 
     def found(self, rows: int) -> None:
         self.bar.initial += rows
@@ -64,11 +79,8 @@ class Progress:
         self.bar.last_print_n += rows  # else the rate would take them for made since the last look
 
     def made(self, rows: int, tokens: int) -> None:
-        self.rows += rows
-        self.tokens += tokens
+        self.bar.tokens += tokens
         self.bar.update(rows)
-        if self.rows and (rate := self.bar.format_dict["rate"]):
-            self.bar.set_postfix_str(f"{rate * self.tokens / self.rows:,.0f} tok/s", refresh=False)
 
     def expect(self, rows: int) -> None:
         """So many rows more than was thought."""

@@ -1,6 +1,7 @@
 """The run over many shards: order, resuming, failures, shards of others."""
 
 import json
+import re
 import threading
 import time
 
@@ -183,3 +184,15 @@ def test_rows_that_were_there_count_for_no_rate(monkeypatch):
     assert abs(progress.bar.format_dict["rate"] - 2) < 0.01
     assert "500 tok/s" in str(progress.bar)
     progress.bar.close()
+
+
+def test_a_run_shorter_than_the_first_look_of_its_bar_still_says_tokens_a_second(capsys):
+    progress = Progress(100, "story")  # to a log, which is written every ten seconds
+    progress.found(60)
+    for _ in range(4):
+        time.sleep(0.05)
+        progress.made(10, 2000)
+    progress.bar.close()
+    last = capsys.readouterr().err.splitlines()[-1]
+    rate, tokens = re.search(r"100/100 \[[\d:]+<00:00, +([\d.]+)story/s, ([\d,]+) tok/s\]", last).groups()
+    assert abs(int(tokens.replace(",", "")) / float(rate) - 200) < 2
