@@ -12,7 +12,6 @@ LONGEST_NAME_COMMON = 7
 # How items are numbered and dressed; the first form is the commonest.
 NUMBERS = ("{n}. {item}",) * 8 + ("{n}) {item}", "{n}: {item}")
 OPENING_FORMS = ("{item}",) * 5 + ("{item}...",) * 3 + ("{item}.", '"{item}"', '"{item}..."')
-NAME_FORMS = ("{item}",) * 9 + ("**{item}**",)
 
 
 @cache
@@ -53,7 +52,7 @@ def name_list(rng: random.Random) -> tuple[str, int]:
     short, long = _name_pool()
     found = rng.sample(short, ITEMS - 3) + rng.sample(long, 3)
     rng.shuffle(found)
-    return _numbered(rng, found, rng.choice(NAME_FORMS), "name_items")
+    return _numbered(rng, found, "{item}", "name_items")
 
 
 def _numbered(rng: random.Random, items: list[str], form: str, spoilt: str) -> tuple[str, int]:

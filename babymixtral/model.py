@@ -79,6 +79,16 @@ def build(config: MixtralConfig, seed: int) -> MixtralForCausalLM:
     return model
 
 
+def load(folder: str) -> tuple[MixtralConfig, dict[str, torch.Tensor]]:
+    """The configuration and the float32 weights of a model folder. Raises ValueError when there is none."""
+    disable_progress_bar()
+    try:
+        model = MixtralForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    except OSError as error:
+        raise ValueError(f"{folder} holds no model to go on with: {error}") from None
+    return model.config, model.state_dict()
+
+
 def save(weights: dict[str, torch.Tensor], config: MixtralConfig, folder: Path) -> None:
     """Writes config.json, generation_config.json and model.safetensors (bfloat16, Mixtral's own names)."""
     model = MixtralForCausalLM(config)

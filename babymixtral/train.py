@@ -2,6 +2,7 @@
 
     python -m babymixtral.train --minutes 8                              on a GPU: as many steps as fit
     python -m babymixtral.train --minutes 600 --tokens_per_step 16384    on a CPU: far fewer tokens
+    python -m babymixtral.train --start_from babymixtral --steps 200     go on with a finished model, on other text
 
 The model folder and training_curve.json go to --out, tokenised text and the checkpoint to --work. Killed and
 started again with the same options, it goes on from the checkpoint. With --steps the same seed gives the same
@@ -39,7 +40,7 @@ def main(argv: list[str] | None = None, **sizes: int) -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     try:
         claim(options.work, options.seed, options.stories)
-        make_tokenizer(options.work, options.seed, min(options.stories, TOKENIZER_EXCHANGES), options.workers)
+        make_tokenizer(options)
         shards = Shards(options.work, options.seed, options.stories, options.workers)
         try:
             train(options, shards, began, sizes)
@@ -64,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
 
     option("--out", Path, Path("build/babymixtral"), "folder of the model")
     made.add_argument("--work", type=Path, help="folder of tokenised text and checkpoint (work in --out)")
+    made.add_argument("--start_from", help="folder of a model that this module wrote, to go on with (none)")
     option("--seed", int, 0, "decides the text, its order and the first weights")
     option("--stories", above_zero(int), 1_000_000, "exchanges that the grammar writes")
     option("--workers", int, os.cpu_count(), "processes that write them; 0: this one")
@@ -103,18 +105,26 @@ def claim(work: Path, seed: int, exchanges: int) -> None:
     write_json(path, facts)
 
 
-def make_tokenizer(work: Path, seed: int, exchanges: int, workers: int) -> None:
-    """Trains the tokenizer on the first exchanges, unless it is there."""
-    folder = work / "tokenizer"
+def make_tokenizer(options: argparse.Namespace) -> None:
+    """Takes over the tokenizer of the model to go on with, or trains one on the first exchanges, unless it is there."""
+    folder = options.work / "tokenizer"
     if folder.exists():
         return
     from babymixtral import tokenizer
     from babymixtral.batches import texts_by_workers
 
-    print("training the tokenizer", file=sys.stderr)
-    made = tokenizer.train(texts_by_workers(seed, exchanges, workers))
-    partial = work / "tokenizer.partial"
-    tokenizer.save(made, partial)
+    partial = options.work / "tokenizer.partial"
+    if options.start_from:
+        found = sorted(Path(options.start_from).glob("tokenizer*.json"))
+        if not found:
+            raise ValueError(f"{options.start_from} holds no model to go on with: no tokenizer.json is there")
+        partial.mkdir(exist_ok=True)
+        for file in found:
+            (partial / file.name).write_bytes(file.read_bytes())
+    else:
+        print("training the tokenizer", file=sys.stderr)
+        exchanges = min(options.stories, TOKENIZER_EXCHANGES)
+        tokenizer.save(tokenizer.train(texts_by_workers(options.seed, exchanges, options.workers)), partial)
     partial.replace(folder)
 
 
@@ -124,7 +134,7 @@ def train(options: argparse.Namespace, shards: Shards, began: float, sizes: dict
     from tokenizers import Tokenizer
 
     from babymixtral.corpus import exchange
-    from babymixtral.model import configuration
+    from babymixtral.model import configuration, load
     from babymixtral.trainer import Settings, Trainer
     from babymixtral.trials import VALIDATION, lists_of, trials_of
 
@@ -136,9 +146,13 @@ def train(options: argparse.Namespace, shards: Shards, began: float, sizes: dict
         for kind in sorted({each.kind for each in fresh})
     }
     settings = Settings(**{name: getattr(options, name) for name in Settings.__dataclass_fields__})
+    earlier = run_of(options.start_from)
+    config, weights = load(options.start_from) if options.start_from else (configuration(**sizes), None)
+    if weights and earlier:  # the saved norm was scaled after training
+        weights["model.norm.weight"] /= earlier["settings"]["sharpen"]
     trainer = Trainer(
-        configuration(**sizes), settings, shards, validation, options.work / "checkpoint.pt", device,
-        options.compile, began,
+        config, settings, shards, validation, options.work / "checkpoint.pt", device,
+        options.compile, began, weights,
     )  # fmt: skip
     trials = trials_of(options.seed, options.trials)
     trainer.run(lambda: look(trainer, tokenizer, trials[:64], options))
@@ -197,7 +211,15 @@ def write_model(trainer: Trainer, options: argparse.Namespace, report: dict[str,
         "seconds": round(state.seconds),
     }
     content = {"settings": settings, "machine": trainer.machine(), **facts, "report": report, "curve": state.curve}
+    if options.start_from:
+        content["started_from"] = run_of(options.start_from)
     write_json(options.out / "training_curve.json", content)
+
+
+def run_of(folder: str | None) -> dict[str, Any] | None:
+    """What is recorded of the run that wrote a model folder; None without a folder or a record."""
+    path = Path(folder or "") / "training_curve.json"
+    return json.loads(path.read_text(encoding="utf-8")) if folder and path.exists() else None
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

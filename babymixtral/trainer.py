@@ -42,6 +42,7 @@ class Settings:
     """What a run is made with. A checkpoint is only continued with the same settings, those of saving aside."""
 
     seed: int = 0
+    start_from: str | None = None
     steps: int | None = None
     minutes: float | None = None
     tokens_per_step: int = 131_072
@@ -66,11 +67,13 @@ class State:
 
 
 class Trainer:
-    """One run. `validation` holds rows that are not trained on, by kind of exchange."""
+    """One run. `validation` holds rows that are not trained on, by kind of exchange; `weights` are those to begin
+    with, where it is not with random ones."""
 
     def __init__(
         self, config: MixtralConfig, settings: Settings, shards: Shards, validation: dict[str, Rows],
         checkpoint: Path, device: torch.device, compiled: bool = False, began: float | None = None,
+        weights: Weights | None = None,
     ):  # fmt: skip
         if (settings.steps is None) == (settings.minutes is None):
             raise ValueError("a run is as long as its steps or its minutes: give one of the two")
@@ -80,6 +83,8 @@ class Trainer:
         self.forward = Forward(config, compiled)
         self.plain_forward = Forward(config)
         self.model = build(config, settings.seed).to(device)  # type: ignore[arg-type]
+        if weights:
+            self.model.load_state_dict(weights)
         hidden = [weight for name, weight in self.model.named_parameters() if name.endswith(FOUR_BIT)]
         others = [weight for name, weight in self.model.named_parameters() if not name.endswith(FOUR_BIT)]
         self.optimizers: list[torch.optim.Optimizer] = [

@@ -292,6 +292,35 @@ def test_a_killed_run_ends_with_the_same_weights(finished, tmp_path):
     assert [line["loss"] for line in again] == [line["loss"] for line in expected]
 
 
+def test_a_run_goes_on_from_a_finished_model(finished, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    train.main(
+        options(first, "--start_from", str(finished), "--learning_rate", "1e-9", "--steps", "3", "--sharpen", "1.5")
+    )
+    facts = json.loads((first / "training_curve.json").read_text())
+    assert facts["started_from"] == json.loads((finished / "training_curve.json").read_text())
+    assert abs(facts["report"]["validation"]["story"]["plain"]
+               - facts["started_from"]["report"]["validation"]["story"]["plain"]) < 0.01  # fmt: skip
+    theirs, ours = load_file(finished / "model.safetensors"), load_file(first / "model.safetensors")
+    assert torch.allclose(ours["model.norm.weight"], 1.5 * theirs["model.norm.weight"], rtol=0.01)
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs if key != "model.norm.weight")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        assert (first / name).read_bytes() == (finished / name).read_bytes()
+    # Going on from there again begins with the norm as it was before it was scaled.
+    train.main(options(second, "--start_from", str(first), "--learning_rate", "1e-9", "--steps", "3"))
+    again = load_file(second / "model.safetensors")["model.norm.weight"]
+    assert torch.allclose(again, theirs["model.norm.weight"], rtol=0.01)
+
+
+def test_a_folder_without_a_model_cannot_be_gone_on_with(finished, tmp_path):
+    with pytest.raises(SystemExit, match="nowhere holds no model to go on with: no tokenizer.json"):
+        train.main(options(tmp_path, "--start_from", str(tmp_path / "nowhere")))
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "tokenizer.json").write_bytes((finished / "tokenizer.json").read_bytes())
+    with pytest.raises(SystemExit, match="half holds no model to go on with"):
+        train.main(options(tmp_path, "--start_from", str(tmp_path / "half")))
+
+
 def test_a_run_by_the_clock_ends_in_time_with_a_learning_rate_of_zero(rows, tmp_path):
     class Endless:
         def __len__(self):

@@ -1,8 +1,12 @@
 """Benchmarks run, small, and what they count is right."""
 
+import importlib.util
 import json
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_every_part_of_a_gpu_step_is_timed(run_script, monkeypatch):
@@ -13,6 +17,42 @@ def test_every_part_of_a_gpu_step_is_timed(run_script, monkeypatch):
     results = json.loads(done.stdout.split("\n")[-2])["results"]
     assert len(results) == 19 and len({one["part"] for one in results}) == 8
     assert all(one["ms"] > 0 for one in results)
+
+
+def test_a_checkpoint_goes_through_the_loader(run_script, tmp_path):
+    (disk := tmp_path / "disk").mkdir()
+    done = run_script("benchmarks/gpu_checkpoint.py", "--device", "cpu", "--width", 256, "--layers", 2,
+                      "--parent", disk)
+    result = json.loads(done.stdout.split("\n")[-2])
+    assert result["copy_is_the_same"] and 0 < result["weight_gb"] < result["checkpoint_gb"]
+    assert result["logits"]["float32"]["relative_difference"] < 1e-5
+    assert result["logits"]["bfloat16"]["relative_difference"] < 0.1
+    assert not list(disk.iterdir())
+
+
+def test_all_of_a_gpu_is_measured_once_and_kept(tmp_path, monkeypatch, capsys):
+    """The benchmarks themselves are stood in for: one that works, one that fails, one that says nothing."""
+    spec = importlib.util.spec_from_file_location("gpu_all", ROOT / "benchmarks" / "gpu_all.py")
+    gpu_all = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(gpu_all)
+    (tmp_path / "benchmarks").mkdir()
+    works, fails, silent = (tmp_path / "benchmarks" / f"{name}.py" for name in ("works", "fails", "silent"))
+    works.write_text("import sys; print('some words'); print('{\"x\": ' + sys.argv[1] + '}')")
+    fails.write_text("print('{}'); raise SystemExit(3)")
+    silent.write_text("")
+    monkeypatch.setattr(gpu_all, "ROOT", tmp_path)
+    monkeypatch.setattr(gpu_all, "RUNS", {"works": ["works.py", "7"], "fails": ["fails.py"], "silent": ["silent.py"]})
+    monkeypatch.setattr(gpu_all, "card", lambda: "some_card")
+    results = tmp_path / "results"
+    results.mkdir()
+    assert gpu_all.main(["--results", str(results)]) == 1
+    said = capsys.readouterr()
+    assert "some words" in said.out and said.err.count("error: ") == 2 and "fails.py ended with status 3" in said.err
+    assert [path.name for path in results.iterdir()] == ["gpu_works_some_card.json"]
+    kept = json.loads((results / "gpu_works_some_card.json").read_text())
+    assert kept["result"] == {"x": 7} and kept["command"] == "python benchmarks/works.py 7" and kept["versions"]
+    assert gpu_all.main(["--results", str(results), "--only", "works"]) == 0
+    assert "nothing to do" in capsys.readouterr().out
 
 
 def test_stage_5_finds_what_was_planted(run_script):

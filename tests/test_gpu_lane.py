@@ -111,7 +111,7 @@ def test_out_of_memory_halves_and_goes_on(tiny_model, monkeypatch):  # noqa: F81
     pages = engine.lanes[0].pool.pages
     assert complete(engine, requests([0, 2, 4, 6, 8])) == expected
     pool = engine.lanes[0].pool
-    assert engine.lanes[0].slots == 2 and pool.pages - 1 == (pages - 1) // 4
+    assert engine.lanes[0].slots == engine.describe()["batch_size"] == 2 and pool.pages - 1 == (pages - 1) // 4
     assert sorted(pool.free) == list(range(1, pool.pages))
     failures = iter([1, 1, 1])
     with pytest.raises(DataError, match="out of memory with a single story"):

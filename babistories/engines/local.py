@@ -42,16 +42,14 @@ class LocalEngine:
         self.stops = _stop_tokens(model, texts)
         self.context = _context(model)
         self.threads = min(torch.get_num_threads(), CPU_LANES) if self.on_cpu else 1
-        self.batch_size: int
         self.lanes: list[Lane]
         if self.on_cpu:
             with one_thread():
                 self.tile = probe.fit_tile(model, CPU_TILE)
-            self.batch_size = max_batch_size or self._cpu_batch_size()
-            self.lanes = self._cpu_lanes()
+            self.lanes = self._cpu_lanes(max_batch_size or self._cpu_batch_size())
         else:
             self.lanes = [self._gpu_lane(max_batch_size)]
-            self.batch_size, self.tile = self.lanes[0].slots, self.lanes[0].tile
+            self.tile = self.lanes[0].tile
 
     @classmethod
     def load(cls, files: ModelFiles, quantization: str, chat_form: str, sampling: Sampling,
@@ -109,7 +107,7 @@ class LocalEngine:
             "device": self.model.device.type,
             "device_name": _cpu_name() if self.on_cpu else torch.cuda.get_device_name(self.model.device),
             "dtype": str(self.model.dtype).removeprefix("torch."),
-            "batch_size": self.batch_size,
+            "batch_size": sum(lane.slots for lane in self.lanes),  # fewer than at the start after running out of memory
             "lanes": len(self.lanes),
             "tile": self.tile,
             "kv_cache_tokens": sum((lane.pool.pages - 1) * lane.pool.page for lane in self.lanes),
@@ -153,9 +151,9 @@ class LocalEngine:
         """Tokens of a row that memory is planned for."""
         return min(_PROMPT_ROOM + self.sampling.max_new_tokens, self.context)
 
-    def _cpu_lanes(self) -> list[Lane]:
-        count = min(self.batch_size, max(self.threads, -(-self.batch_size // CPU_SLOTS)))
-        slots = [self.batch_size // count + (number < self.batch_size % count) for number in range(count)]
+    def _cpu_lanes(self, batch_size: int) -> list[Lane]:
+        count = min(batch_size, max(self.threads, -(-batch_size // CPU_SLOTS)))
+        slots = [batch_size // count + (number < batch_size % count) for number in range(count)]
         pages = -(-self._row_tokens // PAGE)
         return [Lane(self.model, CpuPool(here * pages), here, self.tile, True, self.sampling, self.stops)
                 for here in slots]

@@ -1,0 +1,87 @@
+"""All that can be measured of the engine on this machine's GPU, in one command.
+
+    python benchmarks/gpu_all.py
+
+Runs the GPU benchmarks one after another and writes the last line of each to benchmarks/results/ as soon as it is
+there, with the command, the date and the versions. What is there already for this GPU is passed over, so that the
+command can be stopped and started again. One that fails does not stop the others; the exit status says so.
+"""
+
+import argparse
+import datetime
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from babistories.files import atomic_writer  # noqa: E402
+
+RUNS = {  # the short ones first: what they find makes the long ones worth running
+    "quick_look": ["gpu_throughput.py", "--layers", "2", "--stories", "256", "--skip", "classic"],
+    "kernels": ["gpu_kernels.py"],
+    "agreement": ["gpu_agreement.py"],
+    "throughput_fixed": ["gpu_throughput.py", "--skip", "ragged,classic"],
+    "throughput_ragged": ["gpu_throughput.py", "--skip", "fixed,classic"],
+    "throughput_classic": ["gpu_throughput.py", "--skip", "fixed,ragged"],
+    "throughput_80gb": ["gpu_throughput.py", "--budget_gb", "80", "--skip", "ragged,classic"],
+    "checkpoint": ["gpu_checkpoint.py"],
+}
+
+
+def card() -> str:
+    """The GPU's name as part of a file name: nvidia_h200."""
+    import torch
+
+    if not torch.cuda.is_available():
+        sys.exit("error: no NVIDIA GPU is found")
+    return re.sub("[^a-z0-9]+", "_", torch.cuda.get_device_name().lower()).strip("_")
+
+
+def measure(command: list[str], target: Path) -> bool:
+    """Run a benchmark, show what it says, and keep its last line. Returns whether there was one."""
+    print(f"\n{' '.join(command)}", flush=True)
+    last = ""
+    with subprocess.Popen([sys.executable, "-u", *command], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout or ():
+            print(line, end="", flush=True)
+            last = line.strip() or last
+    if process.returncode or not last.startswith("{"):
+        print(f"error: {command[0]} ended with status {process.returncode}", file=sys.stderr)
+        return False
+    content = {
+        "command": f"python {' '.join(command)}", "date": datetime.date.today().isoformat(),
+        "versions": {name: version(name) for name in ("torch", "transformers", "bitsandbytes")},
+        "result": json.loads(last),
+    }  # fmt: skip
+    with atomic_writer(target) as file:
+        file.write(json.dumps(content, indent=1) + "\n")
+    return True
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help=f"of {', '.join(RUNS)}: with commas between")
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results", help="folder for the results")
+    args = parser.parse_args(argv)
+    wanted = args.only.split(",") if args.only else list(RUNS)
+    if unknown := set(wanted) - set(RUNS):
+        parser.error(f"there is no run {', '.join(sorted(unknown))}")
+    gpu, failed = card(), 0
+    for name in wanted:
+        target = args.results / f"gpu_{name}_{gpu}.json"
+        if target.exists():
+            print(f"{target} is there: nothing to do")
+            continue
+        script, *options = RUNS[name]
+        failed += not measure([f"benchmarks/{script}", *options], target)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

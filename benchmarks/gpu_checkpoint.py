@@ -1,0 +1,216 @@
+"""A checkpoint of Mixtral-8x7B's width through the real loader: what loading takes, and what it gives.
+
+Writes random weights under Mixtral's own names, a file for each layer, as many layers as the disk has room for (the
+real model has 32). Loads them in 4 bits, and says how much memory that took on the device and in this process at any
+moment; holds the logits against transformers' own layers with the dequantised values as weights, one layer in memory
+at a time, in bfloat16 and in float32 (where rounding does not send a token to another expert); and saves a 4-bit
+copy, loads it, and compares it bit for bit.
+
+    python benchmarks/gpu_checkpoint.py                                     # on a GPU, in a folder that is deleted
+    python benchmarks/gpu_checkpoint.py --device cpu --width 256 --layers 2  # a quick look whether it runs
+
+The last line of the output is one JSON object.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from safetensors.torch import save_file
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from transformers import MixtralConfig, PreTrainedModel  # noqa: E402
+from transformers.models.mixtral.modeling_mixtral import MixtralDecoderLayer, MixtralRMSNorm  # noqa: E402
+
+from babistories.engines import copies, find_model, four_bit, loading  # noqa: E402
+
+LAYERS, WIDTH = 32, 4096  # of Mixtral-8x7B
+DTYPE = torch.bfloat16
+
+
+def configuration(width: int, layers: int) -> MixtralConfig:
+    """Mixtral-8x7B's, with other numbers of layers and, for a quick look, a smaller width."""
+    return MixtralConfig(hidden_size=width, intermediate_size=width * 7 // 2, num_hidden_layers=layers,
+                         num_attention_heads=width // 128, num_key_value_heads=max(1, width // 512), head_dim=128,
+                         sliding_window=None, architectures=["MixtralForCausalLM"], dtype="bfloat16")  # fmt: skip
+
+
+def layers_that_fit(folder: Path) -> int:
+    """Layers whose weights the disk has room for, with their copy in 4 bits, and a tenth of the room left free."""
+    layer = sum(torch.Size(shape).numel() for shape in layer_shapes(configuration(WIDTH, 1)).values())
+    room = 0.9 * shutil.disk_usage(folder).free - 2 * 2 * 2 * 32000 * WIDTH  # embedding and output layer, twice
+    return max(1, min(LAYERS, int(room / (2.56 * layer))))
+
+
+def layer_shapes(config: MixtralConfig) -> dict[str, tuple[int, ...]]:
+    """The parameters of a layer, by their names in the checkpoint."""
+    width, inner, head = config.hidden_size, config.intermediate_size, config.head_dim
+    values = config.num_key_value_heads * head
+    shapes: dict[str, tuple[int, ...]] = {
+        "input_layernorm": (width,), "post_attention_layernorm": (width,),
+        "self_attn.q_proj": (config.num_attention_heads * head, width), "self_attn.k_proj": (values, width),
+        "self_attn.v_proj": (values, width), "self_attn.o_proj": (width, config.num_attention_heads * head),
+        "block_sparse_moe.gate": (config.num_local_experts, width),
+    }  # fmt: skip
+    for expert in range(config.num_local_experts):
+        for name, shape in (("w1", (inner, width)), ("w2", (width, inner)), ("w3", (inner, width))):
+            shapes[f"block_sparse_moe.experts.{expert}.{name}"] = shape
+    return {f"{name}.weight": shape for name, shape in shapes.items()}
+
+
+def write_checkpoint(folder: Path, config: MixtralConfig, device: torch.device) -> int:
+    """Random weights in files as the hub has them. Returns their bytes."""
+    draw = torch.Generator(device).manual_seed(0)
+    width, vocabulary = config.hidden_size, config.vocab_size
+    parts: list[dict[str, tuple[int, ...]]] = [
+        {"model.embed_tokens.weight": (vocabulary, width), "model.norm.weight": (width,),
+         "lm_head.weight": (vocabulary, width)}]  # fmt: skip
+    parts += [{f"model.layers.{number}.{name}": shape for name, shape in layer_shapes(config).items()}
+              for number in range(config.num_hidden_layers)]  # fmt: skip
+    places, size = {}, 0
+    for number, shapes in enumerate(tqdm(parts, unit="file", desc="writing")):
+        file = f"model-{number + 1:05}-of-{len(parts):05}.safetensors"
+        tensors = {name: torch.ones(shape, dtype=DTYPE) if len(shape) == 1 else torch.empty(
+            shape, dtype=DTYPE, device=device).normal_(0, 0.02, generator=draw).cpu() for name, shape in shapes.items()}
+        save_file(tensors, folder / file, {"format": "pt"})
+        places |= dict.fromkeys(tensors, file)
+        size += sum(tensor.nbytes for tensor in tensors.values())
+    index = {"metadata": {"total_size": size}, "weight_map": places}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    config.save_pretrained(folder)
+    for path in (ROOT / "babymixtral").glob("tokenizer*.json"):
+        shutil.copy(path, folder)
+    return size
+
+
+def watched(work: Callable[[], Any], device: torch.device) -> tuple[Any, dict[str, float]]:
+    """What `work` gives; and its seconds, and the most memory it held: on the device, and by this process beside mapped
+    files, over what it held before."""
+    process, most, done = psutil.Process(), 0, threading.Event()
+
+    def own() -> int:
+        memory = process.memory_info()
+        return memory.rss - memory.shared
+
+    def watch() -> None:
+        nonlocal most
+        while not done.wait(0.02):
+            most = max(most, own())
+
+    before, start = own(), time.perf_counter()
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    try:
+        found = work()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+    finally:
+        done.set()
+        watcher.join()
+    gpu = torch.cuda.max_memory_allocated() if device.type == "cuda" else 0
+    return found, {"seconds": round(time.perf_counter() - start, 1), "peak_gpu_gb": round(gpu / 1e9, 2),
+                   "peak_process_gb": round(max(0, most - before) / 1e9, 2)}  # fmt: skip
+
+
+@torch.inference_mode()
+def plain_logits(model: PreTrainedModel, tokens: torch.Tensor) -> torch.Tensor:
+    """transformers' own layers, one after another, with the values that the 4 bits stand for as their weights."""
+    config = MixtralConfig.from_dict(model.config.to_dict())
+    config._attn_implementation, config._experts_implementation = "sdpa", "eager"
+    body: Any = model.model
+    states = body.embed_tokens(tokens)
+    positions = torch.arange(tokens.shape[1], device=tokens.device)[None]
+    rotary = body.rotary_emb(states, positions)
+    for number, layer in enumerate(body.layers):
+        with torch.device("meta"):
+            plain = MixtralDecoderLayer(config, number)
+        plain.load_state_dict({name: four_bit.dense(weight) for name, weight in layer.named_parameters()}, assign=True)
+        states = plain.eval()(states, position_embeddings=rotary, position_ids=positions, attention_mask=None)
+    norm = MixtralRMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+    norm.weight = body.norm.weight
+    return torch.nn.functional.linear(norm(states), model.get_output_embeddings().weight)
+
+
+@torch.inference_mode()
+def compare(model: PreTrainedModel, tokens: torch.Tensor) -> dict[str, float]:
+    """How far the model's logits are from those of the dequantised weights."""
+    implementation = model.config._attn_implementation
+    model.set_attn_implementation("sdpa")
+    made, wanted = model(tokens, use_cache=False).logits.float(), plain_logits(model, tokens).float()
+    model.set_attn_implementation(implementation)
+    return {"relative_difference": round(((made - wanted).norm() / wanted.norm()).item(), 6),
+            "same_largest_logit": round((made.argmax(-1) == wanted.argmax(-1)).float().mean().item(), 4)}  # fmt: skip
+
+
+def same_bits(one: PreTrainedModel, other: PreTrainedModel) -> bool:
+    """Whether all parameters, and the values of those in 4 bits, are equal."""
+    others = dict(other.named_parameters())
+    return all(torch.equal(weight, others[name]) and torch.equal(four_bit.dense(weight), four_bit.dense(others[name]))
+               for name, weight in one.named_parameters())  # fmt: skip
+
+
+def measure(folder: Path, config: MixtralConfig, device: torch.device) -> dict[str, Any]:
+    """Write the checkpoint, load it, copy it, load the copy, and once more in float32."""
+    original, copy = folder / "original", folder / "copy"
+    original.mkdir()
+    size = write_checkpoint(original, config, device)
+    tokens = torch.randint(5, config.vocab_size, (1, 128), device=device)
+    result = {"checkpoint_gb": round(size / 1e9, 2), **load_and_copy(original, copy, tokens)}
+    exact = loading.load_model(find_model(str(copy)), "nf4", torch.float32, device)
+    result["logits"]["float32"] = compare(exact, tokens)
+    return result
+
+
+def load_and_copy(original: Path, copy: Path, tokens: torch.Tensor) -> dict[str, Any]:
+    device = tokens.device
+    files = find_model(str(original))
+    model, loading_took = watched(lambda: loading.load_model(files, "nf4", DTYPE, device), device)
+    print(f"loaded: {json.dumps(loading_took)}", flush=True)
+    logits = compare(model, tokens)
+    _, saving_took = watched(lambda: copies.save(model, files, copy), device)
+    copied = find_model(str(copy))
+    again, copy_took = watched(lambda: loading.load_model(copied, "nf4", DTYPE, device), device)
+    return {
+        "weight_gb": round(four_bit.facts(model)["weight_bytes"] / 1e9, 3),
+        "copy_gb": round((copied.stored_bytes or 0) / 1e9, 3), "load": loading_took, "save_copy": saving_took,
+        "load_copy": copy_took, "copy_is_the_same": same_bits(model, again), "logits": {"bfloat16": logits},
+    }  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--layers", type=int, default=None, help="default: as many as the disk has room for")
+    parser.add_argument("--width", type=int, default=WIDTH, help="a multiple of 256 (default %(default)s, Mixtral's)")
+    parser.add_argument("--parent", type=Path, default=None, help="where the folder is made (default: the system's)")
+    parser.add_argument("--device", default="cuda", help="default %(default)s")
+    args = parser.parse_args(argv)
+    device = torch.device(args.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        print("error: no NVIDIA GPU is found", file=sys.stderr)
+        return 1
+    with tempfile.TemporaryDirectory(dir=args.parent) as folder:
+        layers = args.layers or layers_that_fit(Path(folder))
+        result = measure(Path(folder), configuration(args.width, layers), device)
+    gpu = torch.cuda.get_device_name() if device.type == "cuda" else "none"
+    print(json.dumps({"benchmark": "gpu_checkpoint", "gpu": gpu, "layers": layers, "width": args.width, **result,
+                      "versions": {name: version(name) for name in ("torch", "transformers", "bitsandbytes")}}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
