@@ -74,8 +74,7 @@ def check_plot(path: Path, rounds: int = 10, seed: int = 0) -> tuple[list[str], 
     Returns what is wrong, the stories, and how many of them had to weave in the noun, the verb, the adjective.
     """
     plot = plots.read_plot(path)
-    told_of = {key for paragraph in plot.paragraphs for line in paragraph for key, _ in line.conditions}
-    wrong = [f"no line is told for the feature {key!r}" for key in plots.FEATURES if key not in told_of]
+    wrong = untold(plot)
     places = [number for number, p in enumerate(plot.paragraphs) for line in p if line.template is None]
     if len(places) < 2 or places[0] != 0:
         wrong.append("there must be at least two ~, the first in the first paragraph")
@@ -103,6 +102,24 @@ def check_plot(path: Path, rounds: int = 10, seed: int = 0) -> tuple[list[str], 
         if count > 0.6 * len(texts)
     ]
     return wrong, texts, woven
+
+
+def untold(plot: plots.Plot) -> list[str]:
+    """Features that no line is told for, alone or together with others. A dialogue can stand in any line."""
+    lines = [line for paragraph in plot.paragraphs for line in paragraph]
+    wrong = [
+        f"no line is told for {key!r} when {', '.join(features)} are asked for"
+        for features in COMBINATIONS
+        for key in set(features) - {"dialogue"}
+        if not any(
+            (key, True) in line.conditions
+            and all((other in features) is wanted for other, wanted in line.conditions if other in plots.FEATURES)
+            for line in lines
+        )
+    ]
+    if not any(key == "dialogue" for line in lines for key, _ in line.conditions):
+        wrong.append("no line is told for 'dialogue'")
+    return wrong
 
 
 def fits(plot: plots.Plot, request: stories.Request) -> bool:

@@ -24,6 +24,17 @@ def test_every_combination_of_features_is_told_well(path):
     assert len(texts) == 4 * len(check.COMBINATIONS)
 
 
+def test_a_feature_that_is_told_of_only_without_another_is_found(tmp_path):
+    plot = plots.read_plot(plots.FOLDER / "storm_night.txt")
+    assert check.untold(plot) == []
+    plot.paragraphs = [
+        [line for line in paragraph if line.conditions != (("twist", True), ("bad", True))]
+        for paragraph in plot.paragraphs
+    ]
+    found = check.untold(plot)
+    assert len(found) == 5 and "no line is told for 'twist' when twist, bad are asked for" in found
+
+
 def test_the_corpus_is_a_pure_function():
     assert [corpus.exchange(3, i) for i in range(40)] == [corpus.exchange(3, i) for i in range(40)]
     assert corpus.exchange(3, 0) != corpus.exchange(4, 0)
