@@ -1,8 +1,8 @@
 """Makes BabyMixtral again from nothing: tokenizer and weights, on text that the grammar writes.
 
-    python -m babymixtral.train --minutes 8                              on a GPU: as many steps as fit
+    python -m babymixtral.train --compile                                as the bundled model was made, by a GPU
     python -m babymixtral.train --minutes 600 --tokens_per_step 16384    on a CPU: far fewer tokens
-    python -m babymixtral.train --start_from babymixtral --steps 200     go on with a finished model, on other text
+    python -m babymixtral.train --start_from babymixtral --steps 150     go on with a finished model, on other text
 
 The model folder and training_curve.json go to --out, tokenised text and the checkpoint to --work. Killed and
 started again with the same options, it goes on from the checkpoint. With --steps the same seed gives the same
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from babymixtral.trials import Trial
 
 TOKENIZER_EXCHANGES = 16_384
+STEPS = 4_259  # of the bundled model's first training; the other defaults are its own too
 
 
 def main(argv: list[str] | None = None, **sizes: int) -> None:
@@ -37,6 +38,7 @@ def main(argv: list[str] | None = None, **sizes: int) -> None:
     began = time.monotonic()
     options = parser().parse_args(argv)
     options.work = options.work or options.out / "work"
+    options.steps = options.steps or (None if options.minutes else STEPS)
     options.work.mkdir(parents=True, exist_ok=True)
     try:
         claim(options.work, options.seed, options.stories)
@@ -56,8 +58,8 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    length = made.add_mutually_exclusive_group(required=True)
-    length.add_argument("--steps", type=above_zero(int), help="steps of the optimiser")
+    length = made.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=above_zero(int), help=f"steps of the optimiser ({STEPS})")
     length.add_argument("--minutes", type=above_zero(float), help="from the start to the last step")
 
     def option(name: str, kind: Callable[[str], Any], default: Any, text: str) -> None:
@@ -67,18 +69,18 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--work", type=Path, help="folder of tokenised text and checkpoint (work in --out)")
     made.add_argument("--start_from", help="folder of a model that this module wrote, to go on with (none)")
     option("--seed", int, 0, "decides the text, its order and the first weights")
-    option("--stories", above_zero(int), 1_000_000, "exchanges that the grammar writes")
+    option("--stories", above_zero(int), 700_000, "exchanges that the grammar writes")
     option("--workers", int, os.cpu_count(), "processes that write them; 0: this one")
-    option("--tokens_per_step", above_zero(int), 131_072, "tokens of a batch")
+    option("--tokens_per_step", above_zero(int), 65_536, "tokens of a batch")
     option("--learning_rate", above_zero(float), 3e-3, "the highest")
     option("--warmup", above_zero(int), 200, "steps until the learning rate is reached")
-    option("--decay_from", float, 0.4, "part of the run after which it falls, and NF4 is seen")
+    option("--decay_from", float, 0.45, "part of the run after which it falls, and NF4 is seen")
     option("--record_steps", above_zero(int), 100, "steps between lines of the training curve")
     option("--checkpoint_minutes", float, 1.0, "minutes between checkpoints")
     option("--look_minutes", float, 2.0, "minutes between looks at trial stories")
     option("--trials", above_zero(int), 200, "trial stories at the end")
     option("--validation", above_zero(int), 512, "exchanges that the validation loss is taken on")
-    option("--sharpen", above_zero(float), 1.0, "factor on the logits of the model that is saved")
+    option("--sharpen", above_zero(float), 1.15, "factor on the logits of the model that is saved")
     made.add_argument("--device", choices=("cuda", "cpu"), help="(cuda where there is one)")
     made.add_argument("--compile", action="store_true", help="use torch.compile, which takes a minute")
     return made

@@ -50,6 +50,15 @@ class Model:
 
     def texts_of(self, rows: Iterable[int], batch: int, **options: Any) -> dict[int, Completion]:
         engine = LocalEngine(self.model, self.texts, Sampling(**options), batch, {})
+        self.stops = engine.stops
+        self.new_tokens: dict[int, list[int]] = {}  # of each row of the last call
+        completion = engine._completion
+
+        def noted(row: Any) -> Completion:
+            self.new_tokens[row.key] = row.new_tokens
+            return completion(row)
+
+        engine._completion = noted  # type: ignore[method-assign]
         return {made.key: made for group in engine.generate(iter(requests(rows))) for made in group}
 
     def prompt(self, row: int) -> list[int]:
@@ -71,21 +80,18 @@ class Model:
         made = self.plainly(lambda: self.model.generate(tokens, attention_mask=torch.ones_like(tokens),
                                                         do_sample=False, max_new_tokens=new, pad_token_id=0))
         new_tokens = made[0, len(prompt):].tolist()
-        stops = {self.model.generation_config.eos_token_id, self.texts.tokenizer.eos_token_id}
-        return self.texts.continuation(prompt, list(itertools.takewhile(lambda one: one not in stops, new_tokens)))
+        new_tokens = list(itertools.takewhile(lambda one: one not in self.stops, new_tokens))
+        return self.texts.continuation(prompt, new_tokens)
 
-    def gaps(self, row: int, text: str) -> list[float]:
-        """How far under the largest logit each token of a text lies."""
-        prompt = self.prompt(row)
-        asked = requests([row])[0]
-        whole = self.texts.tokens(self.texts.prompt(asked.prompt, asked.opening) + text)
-        if whole[: len(prompt)] != prompt:
-            return []
-        tokens = torch.tensor([whole], device=self.device)
+    def gaps(self, made: Completion) -> list[float]:
+        """How far under the largest logit each token of a text of the last call lies, the end of the text included."""
+        prompt, new = self.prompt(made.key), self.new_tokens[made.key]
+        tokens = torch.tensor([prompt + new], device=self.device)
         logits = self.plainly(lambda: self.model(input_ids=tokens, use_cache=False).logits[0].float())
-        each = logits[len(prompt) - 1 : -1]
-        chosen = each.gather(1, tokens[0, len(prompt):, None])[:, 0]
-        return (each.amax(-1) - chosen).tolist()
+        each = logits[len(prompt) - 1 :]
+        chosen = each[:-1].gather(1, tokens[0, len(prompt):, None])[:, 0]
+        gaps = (each[:-1].amax(-1) - chosen).tolist()
+        return [*gaps, (each[-1].max() - each[-1, sorted(self.stops)].max()).item()] if made.finish == "stop" else gaps
 
 
 def share(of: Sequence[bool]) -> float:
@@ -109,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     usual = Model(args.model, torch.bfloat16 if device.type == "cuda" else torch.float32, device)
     made = usual.texts_of(rows, args.stories, **greedy)
-    gaps = [gap for row in rows for gap in usual.gaps(row, made[row].text)]
+    gaps = [gap for row in rows for gap in usual.gaps(made[row])]
     print(f"bfloat16: {len(gaps)} greedy tokens, the furthest {max(gaps):.3f} under the largest logit", flush=True)
 
     sampled = {"max_new_tokens": args.tokens}

@@ -26,9 +26,7 @@ RUNS = {  # the short ones first: what they find makes the long ones worth runni
     "quick_look": ["gpu_throughput.py", "--layers", "2", "--stories", "256", "--skip", "classic"],
     "kernels": ["gpu_kernels.py"],
     "agreement": ["gpu_agreement.py"],
-    "throughput_fixed": ["gpu_throughput.py", "--skip", "ragged,classic"],
-    "throughput_ragged": ["gpu_throughput.py", "--skip", "fixed,classic"],
-    "throughput_classic": ["gpu_throughput.py", "--skip", "fixed,ragged"],
+    "throughput": ["gpu_throughput.py"],
     "throughput_80gb": ["gpu_throughput.py", "--budget_gb", "80", "--skip", "ragged,classic"],
     "checkpoint": ["gpu_checkpoint.py"],
 }
@@ -36,11 +34,11 @@ RUNS = {  # the short ones first: what they find makes the long ones worth runni
 
 def card() -> str:
     """The GPU's name as part of a file name: nvidia_h200."""
-    import torch
-
-    if not torch.cuda.is_available():
+    ask = [sys.executable, "-c", "import torch; print(torch.cuda.get_device_name())"]  # its context ends with it
+    asked = subprocess.run(ask, capture_output=True, text=True)
+    if asked.returncode:
         sys.exit("error: no NVIDIA GPU is found")
-    return re.sub("[^a-z0-9]+", "_", torch.cuda.get_device_name().lower()).strip("_")
+    return re.sub("[^a-z0-9]+", "_", asked.stdout.strip().lower())
 
 
 def measure(command: list[str], target: Path) -> bool:

@@ -1,6 +1,7 @@
 """Weights in 4 bits: all of them, never the whole model in more, and copies that give the same."""
 
 import json
+from pathlib import Path
 
 import bitsandbytes as bnb
 import pytest
@@ -13,6 +14,7 @@ from babistories.engines import copies, find_model, four_bit, load, loading
 from babistories.engines.model_files import COPY_KEY
 from babistories.files import DataError
 
+ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")
 SIZES = {
     "tiny": {},
@@ -27,10 +29,8 @@ def loaded(folder, quantization="nf4", dtype=torch.float32):
     return loading.load_model(find_model(str(folder)), quantization, dtype, CPU)
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("kind", ["mixtral", "qwen3_moe"])
-def test_every_expert_and_every_projection_is_in_4_bits(tiny_model, kind, size):  # noqa: F811
-    model = loaded(tiny_model(kind, **SIZES[size]))
+def all_in_4_bits(model):
+    """Of every layer: all projections and experts really are stored in NF4."""
     kinds = {"gate_up_proj": 0, "down_proj": 0, "q_proj": 0, "k_proj": 0, "v_proj": 0, "o_proj": 0}
     for layer in model.model.layers:
         heads = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -45,6 +45,24 @@ def test_every_expert_and_every_projection_is_in_4_bits(tiny_model, kind, size):
             kinds[name] += 1
         assert not layer.self_attn.q_proj.support_avx512bf16_for_cpu
     assert set(kinds.values()) == {len(model.model.layers)}
+    return kinds
+
+
+def test_the_bundled_model_is_small_and_all_in_4_bits():
+    folder = ROOT / "babymixtral"
+    stored = [folder / name for name in ("model.safetensors", "tokenizer.json", "tokenizer_config.json", "config.json")]
+    assert sum(path.stat().st_size for path in stored) < 8_000_000
+    model = loaded(folder)
+    all_in_4_bits(model)
+    experts = [parameter for name, parameter in model.named_parameters() if ".experts." in name]
+    assert len(experts) == 2 * 5 and all(parameter.quant_state.shape[0] == 8 for parameter in experts)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kind", ["mixtral", "qwen3_moe"])
+def test_every_expert_and_every_projection_is_in_4_bits(tiny_model, kind, size):  # noqa: F811
+    model = loaded(tiny_model(kind, **SIZES[size]))
+    kinds = all_in_4_bits(model)
     facts = four_bit.facts(model)
     whole = four_bit.facts(loaded(tiny_model(kind, **SIZES[size]), "none"))
     assert facts["parameters_in_4_bits"] + facts["other_parameters"] == whole["other_parameters"]
@@ -52,10 +70,10 @@ def test_every_expert_and_every_projection_is_in_4_bits(tiny_model, kind, size):
     assert facts["weight_bytes"] < facts["parameters_in_4_bits"] * 0.52 + facts["other_parameters"] * 4 + tables
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [*SIZES, "bundled"])
 def test_logits_are_those_of_the_dequantised_weights(tiny_model, size):  # noqa: F811
     """Against transformers' own attention and experts with the dequantised values as its weights."""
-    folder = tiny_model("mixtral", **SIZES[size])
+    folder = ROOT / "babymixtral" if size == "bundled" else tiny_model("mixtral", **SIZES[size])
     model = loaded(folder)
     plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, experts_implementation="eager")
     weights = dict(model.named_parameters())

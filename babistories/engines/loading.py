@@ -35,10 +35,11 @@ def pick_device(device: str | None) -> torch.device:
         return torch.device("cpu")
     if find_spec("triton") is None:
         raise DataError("the GPU needs Triton, which comes with PyTorch for Linux (pip install triton); "
-                        "--device cpu goes without it")
+                        "--device cpu goes without it (--model babymixtral runs well there)")
     if torch.cuda.get_device_capability() < (8, 0):
         raise DataError(f"the GPU ({torch.cuda.get_device_name()}) cannot compute in bfloat16, which takes compute "
-                        "capability 8.0: use --device cpu, or a server (--server)")
+                        "capability 8.0: use a server (--server), or --device cpu, where --model babymixtral "
+                        "runs well")
     return torch.device("cuda")
 
 
