@@ -1,6 +1,6 @@
 """Where text that is no story begins: families of patterns at line and sentence starts, and the search for them.
 
-`cleaning` holds the table of the families. This module only knows where they may stand: at the start of a line, or
+`cuts` holds the table of the families. This module only knows where they may stand: at the start of a line, or
 of a sentence that is not inside quotation marks, after list markers, stars, brackets, and words like "and so the".
 """
 

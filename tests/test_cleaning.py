@@ -5,7 +5,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from babistories import cleaning
-from babistories.cleaning import CUTS, REJECTS, clean, cut, examine
+from babistories.cleaning import REJECTS, clean, cut, examine
+from babistories.cuts import CUTS
 
 STORY = (
     "Once upon a time there was a small fox who had a red kite. She wanted to fly it, but there was no wind. "
@@ -33,6 +34,7 @@ TAILS = {
         "So the moral teaches us to share.",
         "The moral to this story is to share.",
         "The story's moral is to share.",
+        "The lesson from this story is to share.",
     ],
     "the_end": [
         "The end.",
@@ -47,6 +49,7 @@ TAILS = {
         "The end. What did you learn from this story?",
         "The end. Why did the fox wait? What came then?",
         "*The end!* Thanks for reading!",
+        "The end. (120 words)",
         "The end. Once upon a time there was another fox.",
     ],
     "quoted": ['"Moral of the story: share."', "“The moral of this story: share.”", '"The end."', '"Moral: share"'],
@@ -85,6 +88,7 @@ TAILS = {
         "Sight words: fox, kite",
         "Alternative ending: no wind",
         "Alternate ending: no wind",
+        "Surprise ending: no wind",
         "Plot twist ending: wind",
         "Key phrases: come and play",
         "Conflict resolution: they played",
@@ -127,6 +131,9 @@ TAILS = {
         "This story tells us that waiting helps.",
         "The story was written with simple words.",
         "This story was written for young children.",
+        "The story above uses simple words.",
+        "Would you like another story?",
+        "Feel free to ask for more!",
     ],
 }
 
@@ -225,6 +232,7 @@ def test_traps_inside_a_tale_are_left_alone(sentence):
         ("I'm sorry, but as an AI language model, I cannot write a story like that. " + STORY, "assistant"),
         ("I apologize, but I am not able to write that. " + STORY, "assistant"),
         ("I'm sorry, I can't help with that.", "assistant"),
+        ("My apologies, but I can't do that. " + STORY, "assistant"),
         ("I'm afraid I can't write such a story. " + STORY, "assistant"),
         ("Unfortunately, we are unable to help you here. " + STORY, "assistant"),
         ("Sure thing! Here is a story.\n\n" + STORY, "assistant"),
