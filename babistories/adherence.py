@@ -17,8 +17,13 @@ _POSITIONS = ("VERB", "NOUN", "ADJ")
 
 _DIALOGUE = re.compile(r"[\"“][^\"“”]*\w[^\"“”]*[\"”]")
 # A moral is stated: somebody learned something, or the last sentence says how things are and not what was.
+# A lesson counts where it is taught, learned or weighed; a piano lesson does not.
 _LEARNED = re.compile(
-    r"\b(?:learn(?:ed|t)\s+(?:that|to|how|not|never|from|it|why|something|a|an|the|about)\b|lessons?\b|moral\b|"
+    r"\b(?:learn(?:ed|t)\s+(?:that|to|how|not|never|from|it|why|something|about)\b|moral\b|"
+    r"(?:learn\w*|teach(?:es)?|taught|remember\w*|forg[eo]t\w*)\s+(?:\w+\s+){0,4}?"
+    r"(?:a|an|the|this|that|his|her|their)\s+(?:lessons?|importance|value)\b|"
+    r"(?:big|hard|good|great|important|valuable|simple|wise)\s+lessons?\b|"
+    r"lessons?\s+(?:(?:he|she|they|we|you|i|it)\s+(?:had\s+)?(?:learn|taught)|(?:is|was)\s+(?:that|to|not|never)\b)|"
     r"(?:reali[sz]ed|understood)\s+(?:that|how|why)\b|from\s+that\s+(?:day|time|moment)\s+on\b|"
     r"should\s+(?:always|never)\b|is\s+(?:always\s+)?(?:good|better|best|important|right|nice|wrong)\s+to\b)"
 )

@@ -1,7 +1,7 @@
 r"""Raw story -> (story, None) or (None, reason).
 
-First what follows the story is cut: `CUTS` is the table of the families of such text. A cut begins at the start of a
-line, or of a sentence outside quotation marks, never inside a sentence, and takes everything from there to the end.
+First what follows the story is cut: `cuts.CUTS` is the table of the families of such text. A cut begins at the start of
+a line, or of a sentence outside quotation marks, never inside a sentence, and takes everything from there to the end.
 Then `REJECTS` says what makes the rest unusable. Each row of both tables has a name, a reason and worked examples,
 which are doctests.
 
@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from babistories.cutting import Cutter, Family
+from babistories.cuts import AGREED, CUTS
+from babistories.cutting import Cutter
 from babistories.text import broken, english, loops, one_line, repaired, unfinished
 
 MIN_CHARACTERS = 100  # the stories of the published corpus have about 890
@@ -40,178 +41,7 @@ class Reject:
     examples: str
 
 
-_WRITING = re.compile(
-    r"[^.!?]*\b(?:stor(?:y|ies)|words?|vocabulary|sentences?|paragraphs?|prompt|readers?|moral|characters?|verbs?|"
-    r"nouns?|adjectives?|dialogues?|twist|conflict|features?|language|simple|year[- ]olds?|parents|teachers)\b"
-)
-
-CUTS = (
-    Family(
-        "moral", "a moral is stated after the story",
-        r"morale?s?(?:\s+(?:lesson|value|message)s?)?[*_]*(?:\s*[:–—-]|\s+(?:of|is|was|here)\b)|"
-        r"lessons?(?:\s+of\s+(?:the|this|our)\s+(?:story|tale)\b|(?:\s+learned)?[*_]*\s*:)",
-        """
-        >>> cut("Tom shared his ball. Moral of the story: sharing is fun.")
-        ('Tom shared his ball.', 'moral')
-        >>> cut("Tom shared his ball. So the moral was to share.")
-        ('Tom shared his ball.', 'moral')
-        >>> cut("Tom shared his ball.\\n\\n**The moral:** Share!")
-        ('Tom shared his ball.', 'moral')
-        >>> cut("Tom shared his ball.\\n\\nLesson: Sharing is fun.")
-        ('Tom shared his ball.', 'moral')
-        >>> cut('Tom had good morals. "Oh. The moral is to share," said Gran. They went home.')
-        ('Tom had good morals. "Oh. The moral is to share," said Gran. They went home.', None)
-        """,
-    ),
-    Family(
-        "the_end", '"The end." where the story ends',
-        r"(?:(?<=\n)[\"“](?:the\s+)?)?end(?:\s+of\s+(?:the|our|this|my)\s+(?:story|tale))?\b[^\w\n]*",
-        """
-        >>> cut("They all slept well. The end.")
-        ('They all slept well.', 'the_end')
-        >>> cut("They all slept well.\\n\\n~ THE END ~\\n\\nOnce upon another time, a cat sat.")
-        ('They all slept well.', 'the_end')
-        >>> cut("The end of the day came. The endless sea slept. It was the end.")
-        ('The end of the day came. The endless sea slept. It was the end.', None)
-        >>> cut("By the end of the day they were home. The end? No! The fox came back.")
-        ('By the end of the day they were home. The end? No! The fox came back.', None)
-        """,
-        last=True,
-    ),
-    Family(
-        "note_to", "a note to whoever reads the story aloud",
-        r"(?<=[(\[])notes?\b|notes?\s+(?:to|for|from|on)\s+(?:the\s+|all\s+)?(?:parents?|readers?|teachers?|adults?|"
-        r"caregivers?|educators?|grown-?ups?|story|authors?|writers?|editors?|users?)\b|disclaimer\s*:|"
-        r"(?:author|writer|editor|parent|teacher|translator)(?:s|['’]s|s['’])?\s+notes?\b",
-        """
-        >>> cut("They hugged. (Note to parents: talk about sharing.)")
-        ('They hugged.', 'note_to')
-        >>> cut("They hugged.\\n\\n*Author's note* I wrote this for my son.")
-        ('They hugged.', 'note_to')
-        """,
-    ),
-    Family(
-        "note", "a note about the text",
-        r"(?:side\s+|foot|important\s+|quick\s+|final\s+)?(?:notes?[*_]*\s*:|note\s+that\b)",
-        """
-        >>> cut("They hugged. Note: This story only uses simple words.")
-        ('They hugged.', 'note')
-        >>> cut("A card lay there. Note: the bird sang a note. Then it flew away.")
-        ('A card lay there. Note: the bird sang a note. Then it flew away.', None)
-        """,
-        about=_WRITING,
-    ),
-    Family(
-        "outline", "an outline or a list of words",
-        r"(?:(?:story|main|simple|new|difficult|key|used|required|list(?:\s+of)?|plot|bad|sad|happy|unhappy|good)\s+)*+"
-        r"(?:characters?|settings?|plot|twist|conflict|dialogues?|endings?|themes?|keywords?|words?|vocabulary|verbs?|"
-        r"nouns?|adjectives?|features?|foreshadowing|word\s+count|reading\s+level|moral\s+values?)"
-        r"(?:\s+(?:used|included|in|from)\b[^.!?:]*)?[*_]*\s*:",
-        """
-        >>> cut("She waved goodbye.\\n\\nCharacters: Mia, the fox")
-        ('She waved goodbye.', 'outline')
-        >>> cut("She waved goodbye. List of simple words used: fox, run, red")
-        ('She waved goodbye.', 'outline')
-        >>> cut("She waved goodbye.\\n- **Bad ending:** the fox ran away")
-        ('She waved goodbye.', 'outline')
-        >>> cut('His words were kind. "Yes. Words: they can hurt," he said. He had new words: please and thanks.')
-        ('His words were kind. "Yes. Words: they can hurt," he said. He had new words: please and thanks.', None)
-        """,
-        colon=True,
-    ),
-    Family(
-        "label", "a section after the story: questions, activities, a title",
-        r"(?:(?:discussion|comprehension|follow-?up|some|three|story)\s+)*+(?:summary|title|genre|resolution|climax|"
-        r"questions?|activit(?:y|ies)|glossary|definitions?|translations?|tags|age\s+group|introduction|conclusion|"
-        r"set-?up|payoff|key\s+points?|explanation|p\.\s?s\.)[^.!?:\n]{0,40}:",
-        """
-        >>> cut("They ate.\\n\\nQuestions for children:\\n1. Who ate?")
-        ('They ate.', 'label')
-        >>> cut("The owl spoke. Question: who ate it? Nobody knew.")
-        ('The owl spoke. Question: who ate it? Nobody knew.', None)
-        """,
-        inline=False, colon=True,
-    ),
-    Family(
-        "heading", "a Markdown heading",
-        r"(?:\#{2,6}|(?<![^\n])\#)\s*\w",
-        """
-        >>> cut("They slept.\\n\\n## A new story\\n\\nOnce upon a time")
-        ('They slept.', 'heading')
-        >>> cut("They slept. ### A new story")
-        ('They slept.', 'heading')
-        """,
-    ),
-    Family(
-        "separator", "a line drawn under the story",
-        r"(?<=[*_=~•–—-])\Z",
-        """
-        >>> cut("They slept.\\n\\n---")
-        ('They slept.', 'separator')
-        >>> cut("They slept.\\n\\n---\\n\\nThe end.")
-        ('They slept.', 'the_end')
-        >>> cut("They slept.\\n\\n***\\n\\nThe next day it rained.")
-        ('They slept.\\n\\n***\\n\\nThe next day it rained.', None)
-        """,
-    ),
-    Family(
-        "turn", "an invented next turn",
-        r"(?:user|human|assistant|instructions?|prompt|response|answer|input|output|task|example|(?:(?:possible|another|"
-        r"new|revised|second|next|simplified)\s+)?(?:story|version))\s*\d*[*_]*\s*:",
-        """
-        >>> cut("They slept.\\n\\nUser 1: Nice! Now one about a fox")
-        ('They slept.', 'turn')
-        """,
-        colon=True,
-    ),
-    Family(
-        "prompt", "the prompt again, or its markers",
-        r"/?inst\]|</?s>|<\||write\s+(?:me\s+)?(?:a|another)\s+(?:short\s+|new\s+|simple\s+)*(?:story|tale)\b|"
-        r"remember\s+to\s+only\s+use\s+simple|story\s+(?:should\s+(?:use|contain)|has\s+the\s+following)",
-        """
-        >>> cut("They slept. Write a short story (3-5 paragraphs) which only uses very simple words")
-        ('They slept.', 'prompt')
-        >>> cut("They slept.\\n[INST] Another! [/INST] Once upon a time")
-        ('They slept.', 'prompt')
-        """,
-    ),
-    Family(
-        "remark", "the model speaks about its story",
-        r"i\s+hope\s+(?:you|this|that)\b[^.!?]*\b(?:story|tale|helps?)\b|let\s+me\s+know\s+(?:if|what|how)\s+you\b|"
-        r"(?:short\s+|simple\s+)*(?:story|tale)\s+(?:uses|contains|includes|features|demonstrates|incorporates|only\s+"
-        r"uses|(?:teaches|tells|shows|reminds)\s+(?:us|you|children|kids)|was\s+(?:written|generated)\s+(?:for|with|using)|"
-        r"is\s+(?:suitable|meant|written|intended|appropriate|designed)\s+(?:for|to|with)|"
-        r"has\s+(?:a\s+(?:moral|twist|bad|happy)|\d))",
-        """
-        >>> cut("They slept. I hope you enjoyed this little story!")
-        ('They slept.', 'remark')
-        >>> cut("They slept.\\n\\nThis story uses the verb swim.")
-        ('They slept.', 'remark')
-        >>> cut("This story was Tom's favourite. In this story there was a bear.")
-        ("This story was Tom's favourite. In this story there was a bear.", None)
-        """,
-    ),
-    Family(
-        "assistant", "an assistant speaks, or refuses to: no story comes before that",
-        r"(?:sure|certainly|of\s+course|okay|absolutely)\b[,!.:]*\s+(?:here(?:['’]s|\s+is|\s+are)\b|i(?:\s+can|['’]d)\b)|"
-        r"here(?:['’]s|\s+is)\s+(?:a|an|the|your|my)\s+(?:short\s+|simple\s+|possible\s+|new\s+)*(?:story|tale|version)"
-        r"(?:\s+(?:using|that\s+uses|for\s+you|with\s+the\s+words?)\b|[^.!?:]*:)|"
-        r"(?:as|i['’]m|i\s+am)\s+(?:just\s+)?an?\s+(?:ai|artificial\s+intelligence|(?:large\s+)?language\s+model)\b|"
-        r"(?:i|we|sorry|unfortunately)\b[^.!?]{0,30}\b(?:can(?:not|['’]t|\s+not)|unable\s+to|won['’]t)\s+"
-        r"(?:write|create|fulfill?|generate|provide|produce|assist|complete|comply)\b",
-        """
-        >>> clean("Sure, here is a story: Once upon a time there was a cat.")
-        (None, 'assistant')
-        >>> clean("Once upon a time there was a cat. As an AI, I cannot write about that.")
-        (None, 'assistant')
-        >>> clean("Here is a story about a duck. Sure! " + '"Sure, here is your ball," said Tom.')
-        (None, 'too_short')
-        """,
-        refuse=True,
-    ),
-)  # fmt: skip
-
-_TALK = re.compile(r"(?:sure|certainly|of\s+course|okay|absolutely)\b[,!.:]*\s+here\b|as\s+an\s+ai\b", re.IGNORECASE)
+_TALK = re.compile(AGREED + r"here\b|as\s+an\s+ai\b", re.IGNORECASE)
 _MARKUP = b"\\*#<>%^/@[]{}+()|`_"
 _ENTITY = re.compile(r"&#?\w+;")
 

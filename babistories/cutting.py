@@ -1,6 +1,6 @@
 """Where text that is no story begins: families of patterns at line and sentence starts, and the search for them.
 
-`cleaning` holds the table of the families. This module only knows where they may stand: at the start of a line, or
+`cuts` holds the table of the families. This module only knows where they may stand: at the start of a line, or
 of a sentence that is not inside quotation marks, after list markers, stars, brackets, and words like "and so the".
 """
 
@@ -18,8 +18,10 @@ class Family:
     pattern: str  # a regular expression in lower case, without named groups
     examples: str  # doctests
     inline: bool = True
+    bare: bool = False  # only behind signs, not behind words: a label may be "Answer:", a tale says "The answer: run!"
     last: bool = False  # only where nothing comes after it but the end of its line or another cut
-    about: re.Pattern[str] | None = None  # only where what follows begins with this
+    about: re.Pattern[str] | None = None  # only where what follows begins with this (with `last`: or this)
+    last_line: bool = False  # where `about` fails: also on a later line of its own, if that is the last
     refuse: bool = False  # what comes before it is no story either: nothing is cut, the whole is refused
     colon: bool = False  # ends in a colon: most stories hold none and need not be searched for it
 
@@ -67,12 +69,12 @@ class Cutter:
                 match = pattern.match(lower, start)
                 if not match or not (line_start or family.inline):
                     continue
+                if family.bare and any(map(str.isalpha, lower[at:start])):
+                    continue
                 end = match.end()
                 if family.refuse:
                     refused = family.name
-                elif (not family.last or cut_at <= end or text[end] == "\n") and (
-                    family.about is None or family.about.match(lower, end)
-                ):
+                elif _fits(family, lower, end, cut_at, line_start and at > 0):
                     cut_at, rule, refused = at, family.name, None
                     break
         return Found(cut_at, rule, refused), len(places) > 1
@@ -86,6 +88,17 @@ class Cutter:
                 return text, rule, found.refused
             text, rule = text[: found.at].rstrip(), found.rule
         return text, rule, None
+
+
+def _fits(family: Family, text: str, end: int, cut_at: int, on_later_line: bool) -> object:
+    """Whether what follows a match of the family, from `end` to the next cut, lets it be one."""
+    if not family.last and not family.about:
+        return True
+    return (
+        (family.last and (cut_at <= end or text[end] == "\n"))
+        or (family.about and family.about.match(text, end))
+        or (family.last_line and on_later_line and "\n" not in text[end:cut_at].rstrip())
+    )
 
 
 def _in_quotes(text: str, at: int) -> bool:

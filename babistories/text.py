@@ -37,6 +37,8 @@ def repaired(text: str) -> str:
 
     >>> repaired("Itâ€™s JosÃ©, she\\u200b said.")
     'It’s José, she said.'
+    >>> repaired("â€œHi!â€\\ufffd she said.")
+    '“Hi!” she said.'
     """
     if text.isascii():
         data = text.encode()
@@ -46,6 +48,7 @@ def repaired(text: str) -> str:
     import ftfy
     import ftfy.badness
 
+    text = text.replace("â€\ufffd", "”")  # Windows-1252 has no place for the last byte of this one
     better = _INVISIBLE.sub("", ftfy.fix_encoding(text) if ftfy.badness.is_bad(text) else text)
     return text if better == text else repaired(better)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from babistories.adherence import Asked, forms, keeps_opening, lacking, measure, uses_name
+from babistories.adherence import Asked, forms, keeps_opening, lacking, measure, states_moral, uses_name
 from babistories.holdout import HeldOut
 from babistories.prompts import FEATURES
 from babistories.text import tokens
@@ -76,6 +76,24 @@ def test_name_opening_and_features():
         "features": {"Dialogue": False, "MoralValue": False, "Twist": None},
     }
     assert measure("Once", Asked())["name"] is None
+
+
+@pytest.mark.parametrize(("sentence", "stated"), [
+    ("Tom learned that sharing is fun.", True),
+    ("Tom learned an important lesson.", True),
+    ("The owl taught Tom a lesson.", True),
+    ("He never forgot the lesson.", True),
+    ("It was a valuable lesson for all.", True),
+    ("They learned the importance of sleep.", True),
+    ("The lesson was to share.", True),
+    ("It was a lesson they learned together.", True),
+    ("She had a piano lesson.", False),
+    ("He taught swimming lessons.", False),
+    ("He learned a song.", False),
+    ("The lesson was over, and the bell rang.", False),
+])  # fmt: skip
+def test_lessons_are_morals_where_they_are_learned(sentence, stated):
+    assert states_moral(f"{sentence} Tom went home and slept.") is stated
 
 
 def test_what_a_classic_recipe_lacks_is_read_from_the_prompt():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from babistories import diversity, table
 from babistories.files import DataError
-from babistories.readability import grade, syllables
+from babistories.readability import grade
 from babistories.samples import FairSample, place_key, read_stories
 
 WORDS = [a + b for a in "bdfgklmnpr" for b in ("ab", "ed", "ig", "op", "un")]
@@ -129,15 +129,6 @@ def test_a_damaged_line_is_named(tmp_path, line):
     (tmp_path / "corpus.jsonl").write_text(f'"One."\n{line}\n')
     with pytest.raises(DataError, match="line 2: no JSON string"):
         list(read_stories(tmp_path / "corpus.jsonl"))
-
-
-@pytest.mark.parametrize(("word", "count"), [
-    ("cat", 1), ("cakes", 1), ("boxes", 2), ("loved", 1), ("hated", 2), ("little", 2), ("puddled", 2), ("playing", 2),
-    ("flying", 2), ("evening", 2), ("something", 2), ("queue", 1), ("Olivia", 4), ("Chloe", 2), ("beautiful", 3),
-    ("strawberries", 3), ("hippopotamus", 5), ("Grace's", 2), ("x", 1), ("7", 1),
-])  # fmt: skip
-def test_syllables(word, count):
-    assert syllables(word) == count
 
 
 def test_harder_texts_have_a_higher_grade():
