@@ -12,9 +12,10 @@ from typing import Any
 from babistories.corpus import SETS
 from babistories.dataset import Corpus
 from babistories.files import DataError
+from babistories.report import MEASURES
 from babistories.shards import Record
+from babistories.summary import in_words, read_summary
 
-MEASURES = "measures.json"
 TINYSTORIES_LICENCE = "cdla-sharing-1.0"
 LOADED_AS = {"train": "train", "val": "validation", "test": "test"}
 _SIZES = [(10**exponent, 10 ** (exponent + 1)) for exponent in range(3, 10)]
@@ -111,11 +112,22 @@ def default_title(corpus: Corpus) -> str:
     """The name of a dataset: what its stories were written by, and not the name of the published one."""
     if corpus.notices:
         return "BabyMixtral toy stories"
+    return f"{_made_by(corpus)}, made with the BabiStories pipeline"
+
+
+def folder_name(corpus: Corpus) -> str:
+    """The folder that a packed dataset is in: as its default title, in letters that every system takes."""
+    if corpus.notices:
+        return "babymixtral-toystories"
+    return re.sub(r"[^a-z0-9.]+", "-", _made_by(corpus).lower())[:100].strip("-.")
+
+
+def _made_by(corpus: Corpus) -> str:
     fingerprints = [manifest["fingerprint"] for manifest in corpus.manifests.values()]
     models, seeds = (list(dict.fromkeys(str(fingerprint[key]) for fingerprint in fingerprints if key in fingerprint))
                      for key in ("model", "seed"))  # fmt: skip
     by = f" by {', '.join(model.rpartition('/')[2] for model in models)}" if models else ""
-    return f"Stories{by}{', seed ' + ', '.join(seeds) if seeds else ''}, made with the BabiStories pipeline"
+    return f"Stories{by}{', seed ' + ', '.join(seeds) if seeds else ''}"
 
 
 def description(corpus: Corpus, asked_licence: str | None, title: str, holds: str) -> str:
@@ -132,6 +144,7 @@ def description(corpus: Corpus, asked_licence: str | None, title: str, holds: st
         "## What was kept",
         f"{corpus.kept.total():,} of {corpus.read:,} stories were kept ({corpus.kept.total() / corpus.read:.1%}).",
         _table(("left out because", "stories"), [(why, f"{n:,}") for why, n in corpus.reasons.most_common()]),
+        _table(("filtered with", ""), list(in_words(read_summary(corpus.folder).get("rules", {})))),
         "## Do the stories do what was asked",
         _table(("asked for", "kept in", "of"), list(_adherence(corpus))),
         "## How it was made",

@@ -12,7 +12,7 @@ import os
 import shutil
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TextIO
@@ -20,15 +20,16 @@ from typing import Any, TextIO
 import numpy as np
 from tqdm import tqdm
 
-from babistories.duplicates import SLOTS, THRESHOLD, Places, Signatures, clusters, jaccard, nearest, ngrams
+from babistories.duplicates import SLOTS, Places, Signatures, clusters, jaccard, nearest, ngrams
 from babistories.files import DataError, atomic_writer, before_write, exclusive, make_folder
 from babistories.judging import Judged, Rules, cores, judge_all
 from babistories.shards import Record
 from babistories.sources import Source
-from babistories.summary import Summary
+from babistories.streaming import watched
+from babistories.summary import SUMMARY, Summary
 from babistories.text import tokens
 
-STORIES, LEDGER, SUMMARY = "stories_clean.txt", "ledger.jsonl", "summary.json"
+STORIES, LEDGER = "stories_clean.txt", "ledger.jsonl"
 SETS = {"train": "traindataset.txt", "val": "valdataset.txt", "test": "testdataset.txt"}
 LEAKAGE_SAMPLE = 1000  # stories of val and of test whose nearest training story is looked for
 _SPLITS = ("test", "val", "train")
@@ -44,6 +45,33 @@ def split_of(story_hash: int) -> str:
     return _SPLITS[int(np.searchsorted(_BOUNDS, np.uint64(story_hash), side="right"))]
 
 
+def clean_lines(folder: Path, what: str) -> Generator[bytes, None, None]:
+    """The lines of stories_clean.txt; where it is not there, those of the three sets in the order of the ledger.
+
+    what: the title of a progress bar. Raises DataError where neither is there, or sets and ledger do not agree.
+    """
+    if (folder / STORIES).exists():
+        with watched(folder / STORIES, what) as file:
+            yield from file
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            sets = {split: stack.enter_context(open(folder / name, "rb")) for split, name in SETS.items()}
+            ledger = stack.enter_context(watched(folder / LEDGER, what))
+        except FileNotFoundError:
+            raise DataError(f"{folder / STORIES} not found: run data/filter_tinystories.py first") from None
+        for number, line in enumerate(ledger, start=1):
+            try:
+                entry = json.loads(line)
+                if not entry["kept"]:
+                    continue
+                story = next(sets[entry["split"]])
+            except (ValueError, KeyError, TypeError, StopIteration):
+                raise DataError(f"{folder / LEDGER}, line {number}, and the sets do not fit together: "
+                                "run data/filter_tinystories.py again") from None
+            yield story
+
+
 class _Scratch:
     """What the first pass leaves: files, and some numbers for each story that is kept so far (its place counts up)."""
 
@@ -54,7 +82,7 @@ class _Scratch:
         self._ngram = ngram
         self._names = {name: folder / name for name in ("records", "stories", "signatures")}
         self._files = {name: open(path, "w+b") for name, path in self._names.items()}  # noqa: SIM115
-        self._at = 0
+        self._at = self.read = 0
         self.ngrams = lru_cache(maxsize=2048)(self._read_ngrams)
 
     def close(self) -> None:
@@ -72,6 +100,7 @@ class _Scratch:
         for story in judged.stories:
             self.offsets.append(self._at)
             self._at += self._files["stories"].write(story.encode() + b"\n")
+        self.read += len(judged.records)
         self._files["records"].writelines(record.encode() + b"\n" for record in judged.records)
         self._files["signatures"].write(judged.signatures.tobytes())
 
@@ -104,8 +133,7 @@ class _Scratch:
         return {"shard": self.shards[self.shard[place]], "row": self.row[place], "similarity": round(similarity, 3)}
 
 
-def build(source: Source, folder: Path, rules: Rules, threshold: float = THRESHOLD,
-          workers: int | None = None) -> Summary:  # fmt: skip
+def build(source: Source, folder: Path, rules: Rules, workers: int | None = None) -> Summary:
     """Judge all stories, write ledger and sets into a folder; returns what was counted. workers: None for all cores.
 
     Raises DataError for what cannot be read, when there is no story, or when another process writes the same set.
@@ -123,11 +151,11 @@ def build(source: Source, folder: Path, rules: Rules, threshold: float = THRESHO
         def bar(bands: Iterable[Any], count: int) -> Iterable[Any]:
             return tqdm(bands, "finding copies", count, unit="band")
 
-        copies = clusters(found, hashes, scratch.similarity, threshold, bar)
+        copies = clusters(found, hashes, scratch.similarity, rules.similarity, bar)
         sides = np.searchsorted(_BOUNDS, hashes, side="right").astype(np.uint8)
         sides[np.array(scratch.held_out, bool)] = _SPLITS.index("test")
         nearby = _nearest(scratch, found, hashes, sides, copies)
-        summary = Summary(source.said, list(source.unfinished))
+        summary = Summary(source.said, rules, list(source.unfinished))
         _write(folder, scratch, copies, sides, nearby, summary)
         return summary
 
@@ -171,7 +199,7 @@ def _write(folder: Path, scratch: _Scratch, copies: dict[int, int], sides: np.nd
     stories = scratch.lines("stories")
     place = 0
     with _together(folder, (LEDGER, SUMMARY, *SETS.values(), STORIES)) as files:
-        for text in tqdm(scratch.lines("records"), "writing", unit="story", unit_scale=True, mininterval=1):
+        for text in tqdm(scratch.lines("records"), "writing", scratch.read, unit="story", mininterval=1):
             line, name, opening = json.loads(text)
             side = None
             if line["kept"]:
@@ -223,8 +251,8 @@ class _Before:
         self._sides: dict[str, bytearray] = {}
         if not ledger.exists():
             return
-        with open(ledger, encoding="utf-8", errors="replace", newline="\n") as file:
-            for text in tqdm(file, "last ledger", unit="story", unit_scale=True, mininterval=1):
+        with watched(ledger, "last ledger") as file:
+            for text in file:
                 with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):  # not ours, or damaged
                     line = json.loads(text)
                     sides, row, side = self._sides.setdefault(line["shard"], bytearray()), line["row"], line["split"]

@@ -20,12 +20,11 @@ from tqdm import tqdm
 
 from babistories.corpus import LEDGER, SETS
 from babistories.files import DataError, Unwritable, before_write, checksum, exclusive, sync_folder
-from babistories.folders import find, refuse_mixed
+from babistories.folders import find, refuse_mixed, story_shard
 from babistories.shards import Record, Shard
 
 _STAGE = "data/filter_tinystories.py"
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
-_SHARD = re.compile(r"(\d{2,})_(\d+)")
 
 
 def json_lines(path: Path, made_by: str = _STAGE) -> Generator[Any, None, None]:
@@ -99,7 +98,7 @@ class Corpus:
         corpus = cls(folder)
         lines_of = {split: count_lines(folder / name) for split, name in SETS.items()}
         with contextlib.closing(corpus._ledger()) as entries:
-            for entry in tqdm(entries, desc=LEDGER, unit="line"):
+            for entry in tqdm(entries, LEDGER, count_lines(folder / LEDGER), unit="line"):
                 corpus._count(entry)
         for split, lines in lines_of.items():
             if lines != corpus.kept[split]:
@@ -133,8 +132,7 @@ class Corpus:
         self.kept[entry["split"]] += 1
         name = entry["shard"]
         if name not in self.shards:
-            match = _SHARD.fullmatch(name)
-            self.shards[name] = Shard(self.folder, "stories", int(match[1]), int(match[2])) if match else None
+            self.shards[name] = story_shard(self.folder, name)
         found = {"name": entry.get("name"), "opening": entry.get("opening"), **(entry.get("features") or {})}
         self.adherence.update((axis, met) for axis, met in found.items() if isinstance(met, bool))
         self.adherence.update(("words", met) for met in (entry.get("words") or {}).values() if isinstance(met, bool))

@@ -21,17 +21,17 @@ from pathlib import Path
 from statistics import fmean, quantiles, stdev
 from typing import Any
 
-from tqdm import tqdm
-
+from babistories.corpus import STORIES, clean_lines
 from babistories.files import DataError
 from babistories.readability import WORD, grade
-from babistories.samples import FairSample, place_key, read_stories
+from babistories.samples import FairSample, json_lines, place_key, read_stories
 
 GROUPS = 10
 GROUP_STORIES = 500
 LEAST = 2 * GROUPS  # stories
 MATCHED_WORDS = 100
 MAX_N = 10
+THREE_SETS = "the three sets"  # the name of a corpus without stories_clean.txt
 OPENING_WORDS = 3
 _T = 2.2622  # Student's t, 97.5 %, GROUPS - 1 degrees of freedom
 _Z = 1.9600
@@ -77,7 +77,7 @@ class Corpus:
         corpus = cls(name, matched_words)
         whole: FairSample[str] = FairSample(GROUPS * GROUP_STORIES)
         matched: FairSample[str] = FairSample(GROUPS * GROUP_STORIES)
-        for story in tqdm(stories, desc=f"sampling {name}", unit="story", unit_scale=True, mininterval=1):
+        for story in stories:
             key = place_key(str(corpus.stories))
             corpus.stories += 1
             if whole.wants(key):
@@ -274,9 +274,12 @@ def measure(corpora: Sequence[Corpus], tokens: Tokens | None = None) -> dict[str
 
 
 def corpora_of(folder: Path, against: Sequence[Path] = (), matched_words: int = MATCHED_WORDS) -> Iterator[Corpus]:
-    """The clean stories of a data folder, then the stories of other files, sampled."""
-    ours = folder / "stories_clean.txt"
-    if not ours.exists():
-        raise DataError(f"{ours} not found: run data/filter_tinystories.py first")
-    for path in (ours, *against):
-        yield Corpus.read(path.name, read_stories(path), matched_words)
+    """The clean stories of a data folder, then the stories of other files, sampled.
+
+    In an unpacked dataset, which has no stories_clean.txt, they are read from the three sets: the sample is the same.
+    """
+    ours = STORIES if (folder / STORIES).exists() else THREE_SETS
+    lines = clean_lines(folder, f"sampling {ours}")
+    yield Corpus.read(ours, json_lines(folder / ours, lines), matched_words)
+    for path in against:
+        yield Corpus.read(path.name, read_stories(path, f"sampling {path.name}"), matched_words)

@@ -3,8 +3,9 @@
 Two stories are near copies when the sets of their word 5-grams have a Jaccard similarity of at least 0.8. All pairs
 of millions of stories cannot be compared, so each story gets a MinHash signature of 64 numbers (by rensa), in which
 two stories agree about as often as they are similar. Stories that agree in all numbers of one of several bands are
-candidates; each candidate pair is then compared exactly. At the threshold itself 2 pairs in 10,000 are overlooked;
-no pair below it is ever taken for a copy. The bands are sorted one by one, so memory holds a few numbers a story.
+candidates; each candidate pair is then compared exactly. At the threshold itself 2 pairs in 10,000 are overlooked,
+above it fewer. No pair below it is joined, but a chain of pairs is one cluster: its ends may be less alike than that.
+The bands are sorted one by one, so memory holds a few numbers a story.
 """
 
 import hashlib

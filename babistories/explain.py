@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from babistories.files import DataError
 from babistories.judging import Judge, Rules
 from babistories.shards import Record
 from babistories.sources import Raw, Unit, read
-from babistories.summary import EXPLAINED
+from babistories.summary import EXPLAINED, read_summary
 
 
 def explain(units: Iterable[Unit], shard: str, row: int, rules: Rules, ledger: Path) -> Iterator[str]:
@@ -19,6 +21,8 @@ def explain(units: Iterable[Unit], shard: str, row: int, rules: Rules, ledger: P
     line, story, _ = Judge(rules).story(raw)
     yield f"{shard}, row {row}, {_asked(raw)}"
     yield from ("", "--- before", raw.text or "")
+    if line["rule"] is None:
+        yield from ("", "--- no rule acted (which stories are copies is only known beside all others)")
     if line["cut"]:
         yield from ("", f"--- cut by {line['rule']}: {EXPLAINED[line['rule']]}", line["cut"])
     if story is None:
@@ -27,14 +31,36 @@ def explain(units: Iterable[Unit], shard: str, row: int, rules: Rules, ledger: P
         yield from ("", "--- after", story)
     yield from ("", "--- does what it was asked")
     yield f"words {line['words']}, name {line['name']}, opening {line['opening']}, features {line['features']}"
+    if held_out := line.get("holdout"):
+        yield f"held out: {held_out}, so it goes into the test set only"
     if entry := _entry(ledger, shard, row):
         yield from ("", f"--- in {ledger}", json.dumps(entry, ensure_ascii=False))
+        if told := _other_options(rules, ledger.parent):
+            yield f"The ledger was written with other options: {told}"
 
 
 def _asked(raw: Raw) -> str:
     asked = raw.asked
     return (f"asked for the words {', '.join(asked.words) or 'none'}, the name {asked.name}, the opening "
             f"{asked.starting!r} and {', '.join(asked.features) or 'no features'}; finish: {raw.finish}")  # fmt: skip
+
+
+def _other_options(rules: Rules, folder: Path) -> str:
+    """Where these rules differ from those of the ledger; "" where they do not, or where that was not written down."""
+    then, now = read_summary(folder).get("rules", {}), json.loads(json.dumps(asdict(rules)))
+    return ", ".join(f"{key} {_short(then[key])} (now {_short(now[key])})" for key in now
+                     if key in then and then[key] != now[key])  # fmt: skip
+
+
+def _short(value: Any) -> str:
+    """The value of an option, of a long list only how much it holds.
+
+    >>> _short(["words", "name"]), _short([]), _short(0.8)
+    ('words,name', 'none', '0.8')
+    """
+    if isinstance(value, list):
+        return (",".join(value) if len(value) <= 4 else f"{len(value)} entries") or "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _entry(ledger: Path, shard: str, row: int) -> Record | None:

@@ -70,8 +70,8 @@ def atomic_writer(path: Path) -> Iterator[TextIO]:
 
 
 @contextlib.contextmanager
-def all_or_none(folder: Path) -> Iterator[Callable[[str, str], None]]:
-    """Write any number of text files into a folder: all appear at the end, when each is safely on the disk, or none.
+def all_or_none(folder: Path) -> Iterator[Callable[[str, str | bytes], None]]:
+    """Write any number of files into a folder: all appear at the end, when each is safely on the disk, or none.
 
     The caller holds a lock against another process that writes the same files.
 
@@ -87,12 +87,12 @@ def all_or_none(folder: Path) -> Iterator[Callable[[str, str], None]]:
     def temporary(name: str) -> Path:
         return folder / f".{name}.tmp"
 
-    def write(name: str, text: str) -> None:
+    def write(name: str, content: str | bytes) -> None:
         names.append(name)
         before_write("write", temporary(name))
         try:
-            with open(temporary(name), "w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
+            with open(temporary(name), "wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
                 file.flush()
                 before_write("sync", temporary(name))
                 os.fsync(file.fileno())

@@ -28,6 +28,16 @@ def find(folder: Path, stage: str, suffix: str = ".txt") -> list[Shard]:
     return sorted(found)
 
 
+def story_shard(folder: Path, name: str) -> Shard | None:
+    """The story shard of a name as the ledger has it, or None where that is the name of a file from elsewhere.
+
+    >>> story_shard(Path("data"), "00_17"), story_shard(Path("data"), "TinyStories.txt")
+    (Shard(folder=PosixPath('data'), stage='stories', data_idx=0, sub_data_idx=17), None)
+    """
+    match = _NAMES["stories"].fullmatch(name)
+    return Shard(folder, "stories", int(match[1]), int(match[2])) if match else None
+
+
 def refuse_mixed(shards: list[Shard], allow_mixed: bool = False) -> None:
     """Raise AnotherRun, naming two shards, when shards of different models or settings would be put together.
 

@@ -25,7 +25,7 @@ class HeldOut:
         self._names = _by_first_token(names)
         self._words = _by_first_token([form for word in words for form in sorted(forms(word))])
         self._word_of = {tuple(tokens(form)): word for word in words for form in forms(word)}
-        self._openings = {tuple(tokens(opening)): opening for opening in openings}
+        self._openings = {parts: opening for opening in openings if (parts := tuple(tokens(opening)))}
         self._lengths = sorted({len(opening) for opening in self._openings}, reverse=True)
 
     def find(self, story: str, story_tokens: list[str]) -> str | None:
@@ -55,15 +55,18 @@ def _by_first_token(entries: Sequence[str]) -> dict[str, list[str]]:
 
 
 def read_entries(path: Path | None) -> tuple[str, ...]:
-    """The lines of a file, empty ones left out; none without a file."""
+    """The lines of a file, empty ones left out; none without a file. DataError for a line without a word."""
     if path is None:
         return ()
     try:
-        entries = tuple(entry for line in path.read_text(encoding="utf-8").split("\n") if (entry := line.strip()))
+        entries = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 (byte {error.start})") from None
-    if not any(tokens(entry) for entry in entries):
+    for number, entry in enumerate(entries, start=1):
+        if entry and not tokens(entry):  # as an opening it would hold out every story
+            raise DataError(f"{path}, line {number}, holds no word ({entry}): write one entry a line")
+    if not any(entries):
         raise DataError(f"{path} holds nothing to hold out: write one entry a line")
-    return entries
+    return tuple(filter(None, entries))

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from babistories.adherence import lacking, measure
 from babistories.cleaning import examine
-from babistories.duplicates import NGRAM, Signatures, signatures
+from babistories.duplicates import NGRAM, THRESHOLD, Signatures, signatures
 from babistories.files import DataError
 from babistories.holdout import HeldOut
 from babistories.sources import Raw, Unit, read
@@ -33,11 +33,13 @@ REASONS = {
 
 @dataclass(frozen=True)
 class Rules:
-    """What is asked of a story, beyond the rules of cleaning that hold for all."""
+    """With which options a corpus is filtered, beyond the rules of cleaning that hold for all."""
 
     keep_paragraphs: bool = False
     require: tuple[str, ...] = ()  # of REQUIRABLE
-    ngram: int = NGRAM
+    similarity: float = THRESHOLD  # at which stories are copies
+    ngram: int = NGRAM  # words, of which similarity is told
+    allow_mixed: bool = False  # shards of different models or settings
     holdout_names: tuple[str, ...] = ()
     holdout_words: tuple[str, ...] = ()
     holdout_openings: tuple[str, ...] = ()

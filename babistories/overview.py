@@ -1,7 +1,8 @@
 """A data folder read for the report: the ledger counted, the manifests added up, and a fair sample of its stories.
 
 The ledger is read once, line by line; texts and recipes of the sampled records are then fetched from their shards and
-from stories_clean.txt. Memory does not grow with the corpus.
+from stories_clean.txt. Memory does not grow with the corpus. What is not in the folder is left out: an unpacked
+dataset has no texts of dropped stories.
 """
 
 import contextlib
@@ -16,9 +17,12 @@ from typing import Any
 from tqdm import tqdm
 
 from babistories import folders
+from babistories.corpus import LEDGER, clean_lines
 from babistories.files import DataError, lines
-from babistories.samples import FairSample, place_key
+from babistories.samples import FairSample, place_key, read_stories
 from babistories.shards import Record, Shard
+from babistories.streaming import watched
+from babistories.summary import read_summary
 from babistories.text import repaired
 
 PLOTTED = 20_000  # records behind the plots of lengths and openings
@@ -82,37 +86,41 @@ def axes(words: Sequence[bool], name: bool | None, opening: bool | None,
         yield f"feature: {feature}", there
 
 
-def read(folder: Path) -> Overview:
-    """Everything about a folder. Raises DataError when it has no ledger or a line of it cannot be read."""
-    found = Overview()
-    _read_ledger(folder / "ledger.jsonl", found)
-    _read_summary(folder / "summary.json", found)
+def read(folder: Path, inputs: Iterable[Path] = ()) -> Overview:
+    """Everything about a folder, and about the files from elsewhere that its stories came from (for dropped ones).
+
+    Raises DataError when there is no ledger or a line of it cannot be read.
+    """
+    found = Overview(summary=read_summary(folder))
+    _read_ledger(folder / LEDGER, found)
     _read_manifests(folder, found)
     _read_recipes(folder, found.browsed)
-    _read_clean(folder / "stories_clean.txt", found.plotted)
+    _read_clean(folder, found.plotted)
     _read_dropped(folder, found.browsed)
+    for path in inputs:
+        _read_input(path, found.browsed)
     return found
 
 
 def one(folder: Path, shard: str, row: int) -> Story:
     """A single record with its recipe and text. Raises DataError when the ledger has no such line."""
     place = 0
-    for line in _lines(folder / "ledger.jsonl"):
+    for line in _lines(folder / LEDGER):
         if (line["shard"], line["row"]) == (shard, row):
             story = Story(line, place if line["kept"] else -1)
             _read_recipes(folder, [story])
-            _read_clean(folder / "stories_clean.txt", [story])
+            _read_clean(folder, [story])
             _read_dropped(folder, [story])
             return story
         place += line["kept"]
-    raise DataError(f"{folder / 'ledger.jsonl'} has no row {row} of shard {shard}: shards are named like 00_17")
+    raise DataError(f"{folder / LEDGER} has no row {row} of shard {shard}: shards are named like 00_17")
 
 
 def _read_ledger(path: Path, found: Overview) -> None:
     fair: FairSample[Story] = FairSample(PLOTTED)
     rare: dict[str, FairSample[Story]] = defaultdict(lambda: FairSample(EACH_REASON))
     alike: Counter[tuple[Any, ...]] = Counter()  # lines that say the same are counted together, which is fast
-    for line in tqdm(_lines(path), desc="reading the ledger", unit="story", unit_scale=True, mininterval=1):
+    for line in _lines(path):
         kept, reason = line["kept"], line["reason"]
         key = place_key(f"{line['shard']}:{line['row']}")
         for sample in (fair,) if kept else (fair, rare[reason]):
@@ -152,7 +160,7 @@ def _count(alike: Counter[tuple[Any, ...]], found: Overview) -> None:
 
 def _lines(path: Path) -> Iterator[Record]:
     try:
-        with open(path, encoding="utf-8", newline="\n") as file:
+        with watched(path, "reading the ledger") as file:
             for number, line in enumerate(file, start=1):
                 try:
                     record = json.loads(line)
@@ -166,16 +174,8 @@ def _lines(path: Path) -> Iterator[Record]:
         raise DataError(f"{path} not found: run data/filter_tinystories.py first") from None
 
 
-def _read_summary(path: Path, found: Overview) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        try:
-            found.summary = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            raise DataError(f"{path} is damaged: run data/filter_tinystories.py again") from None
-
-
 def _read_manifests(folder: Path, found: Overview) -> None:
-    for shard in folders.find(folder, "stories"):
+    for shard in folders.find(folder, "stories", ".manifest.json"):
         if manifest := shard.read_manifest():
             found.manifests.append({"shard": shard.name, **manifest})
     for stage in ("startings", "names"):
@@ -186,14 +186,13 @@ def _read_manifests(folder: Path, found: Overview) -> None:
 
 
 def _by_shard(folder: Path, stories: Iterable[Story], what: str) -> Iterator[tuple[Shard, list[Story]]]:
-    """The stories of each shard that is in the folder."""
-    known = {shard.name: shard for shard in folders.find(folder, "stories")}
+    """The stories of each shard whose prompts are in the folder."""
     groups: dict[str, list[Story]] = defaultdict(list)
     for story in stories:
         groups[story.ledger["shard"]].append(story)
     for name, group in tqdm(groups.items(), desc=what, unit="shard", mininterval=1):
-        if name in known:
-            yield known[name], group
+        if (shard := folders.story_shard(folder, name)) and shard.prompts.exists():
+            yield shard, group
 
 
 def _read_recipes(folder: Path, stories: Iterable[Story]) -> None:
@@ -207,13 +206,11 @@ def _read_recipes(folder: Path, stories: Iterable[Story]) -> None:
                 story.recipe, story.line = json.loads(recipes[at]), at
 
 
-def _read_clean(path: Path, stories: Iterable[Story]) -> None:
+def _read_clean(folder: Path, stories: Iterable[Story]) -> None:
     """Give kept stories their text. A browsed story is the same object as a plotted one, or a dropped one."""
     wanted = {story.place: story for story in stories if story.place >= 0}
-    if not path.exists():
-        raise DataError(f"{path} not found: run data/filter_tinystories.py again")
-    with open(path, encoding="utf-8", newline="\n") as file:
-        for place, line in enumerate(file):
+    with contextlib.closing(clean_lines(folder, "reading stories")) as stories_clean:
+        for place, line in enumerate(stories_clean):
             if place in wanted:
                 wanted[place].text = json.loads(line)
 
@@ -221,8 +218,21 @@ def _read_clean(path: Path, stories: Iterable[Story]) -> None:
 def _read_dropped(folder: Path, stories: Iterable[Story]) -> None:
     dropped = (story for story in stories if story.place < 0 and story.recipe)
     for shard, group in _by_shard(folder, dropped, "reading dropped stories"):
-        texts = lines(shard.text.read_text(encoding="utf-8"))
-        for story in group:
-            text = repaired(json.loads(texts[story.line]).partition("[/INST]")[2]).strip()
-            cut = story.ledger.get("cut") or ""
-            story.text = text[: len(text) - len(cut)].rstrip() if cut and text.endswith(cut) else text
+        texts = lines(shard.text.read_text(encoding="utf-8")) if shard.text.exists() else []
+        for story in group if texts else ():
+            story.text = _less_cut(json.loads(texts[story.line]).partition("[/INST]")[2], story)
+
+
+def _read_input(path: Path, stories: Iterable[Story]) -> None:
+    """Give dropped stories that came from a file their text."""
+    wanted = {story.ledger["row"]: story for story in stories if story.place < 0 and story.ledger["shard"] == path.name}
+    if wanted:
+        with contextlib.closing(read_stories(path, "reading dropped stories")) as texts:
+            for row, text in zip(range(max(wanted) + 1), texts, strict=False):
+                if row in wanted:
+                    wanted[row].text = _less_cut(text, wanted[row])
+
+
+def _less_cut(text: str, story: Story) -> str:
+    text, cut = repaired(text).strip(), story.ledger.get("cut") or ""
+    return text[: len(text) - len(cut)].rstrip() if cut and text.endswith(cut) else text

@@ -7,17 +7,18 @@ import stat
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
-from babistories.card import MEASURES, default_title, description
-from babistories.corpus import LEDGER, SETS, STORIES, SUMMARY
+from babistories.card import default_title, description, folder_name
+from babistories.corpus import LEDGER, SETS, STORIES
 from babistories.dataset import Corpus
 from babistories.files import Unwritable, before_write, exclusive, sync_folder
+from babistories.report import MEASURES
+from babistories.streaming import Counted
+from babistories.summary import SUMMARY
 from babistories.volumes import checksum_file, existing_volumes, refuse_foreign, split_into_volumes
 
-TOY_FOLDER, FOLDER = "babymixtral-toystories", "babistories-dataset"
 NOTICE_FILE = "TOY-DATA-NOT-MIXTRAL.txt"
 # When every member was last changed, in 10**-7 s since 1601: 1 January 2024. (py7zr cannot leave the time out.)
 _TIME = (date(2024, 1, 1) - date(1601, 1, 1)).days * 86400 * 10**7
@@ -45,7 +46,7 @@ def dataset_members(corpus: Corpus, licence: str | None, title: str | None,
     paths += [path for shard in shards for path in (shard.prompts, shard.manifest) if path.exists()]
     if everything:
         paths += [folder / STORIES, *(shard.text for shard in shards)]
-    top = TOY_FOLDER if told else FOLDER
+    top = folder_name(corpus)
     members: list[tuple[str, Content]] = [(NOTICE_FILE, ("\n\n".join(told) + "\n").encode())] if told else []
     members.append(("README.md", description(corpus, licence, title or default_title(corpus), _HOLDS).encode()))
     return [(f"{top}/{name}", content) for name, content in [*members, *((path.name, path) for path in paths)]]
@@ -87,19 +88,6 @@ def pack(members: Sequence[tuple[str, Content]], archive: Path, volumes: int) ->
     return [archive.with_name(path.name) for path in made]
 
 
-class _Counted(io.BufferedReader):
-    """A file that moves a progress bar while it is read."""
-
-    def __init__(self, path: Path, bar: Any):
-        super().__init__(io.FileIO(path))
-        self._bar = bar
-
-    def read(self, size: int | None = -1) -> bytes:
-        data = super().read(size)
-        self._bar.update(len(data))
-        return data
-
-
 def _write_archive(members: Sequence[tuple[str, Content]], path: Path) -> None:
     import py7zr
 
@@ -112,7 +100,8 @@ def _write_archive(members: Sequence[tuple[str, Content]], path: Path) -> None:
         py7zr.SevenZipFile(path, "w", filters=filters) as archive,
     ):
         for name, content in members:
-            with io.BytesIO(content) if isinstance(content, bytes) else _Counted(content, bar) as file:
+            raw = io.BytesIO(content) if isinstance(content, bytes) else Counted(content, bar)
+            with io.BufferedReader(raw) as file:
                 archive.writef(file, name)
         for member in archive.files:
             member.file_properties().update(lastwritetime=_TIME, attributes=_ATTRIBUTES)

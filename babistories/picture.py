@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from babistories.files import all_or_none
+
 WIDTH, HEIGHT, SCALE = 1240, 700, 2  # of the picture in units; pixels a unit
 INK, SOFT, PAPER, CARD, LINE = "#2b2733", "#6a6274", "#fdf8ee", "#fffdf8", "#e8dcc8"
 COLORS = {"n": ("#bcdcff", "#3a78c2"), "w": ("#ffe08a", "#b98a12"), "f": ("#e6d3fb", "#8457c0"),
@@ -140,6 +142,8 @@ def draw(path: Path, story: dict[str, Any], source: str) -> None:
         sheet.write(58, y + 52 + 20 * len(lines), origin, "small", SOFT)
         sheet.arrow(left, y + 43, text, edge)
     sheet.write(right, HEIGHT - 18, f"text: {source}", "small", SOFT, align="right")
-    drawn = io.BytesIO()
+    drawn, small = io.BytesIO(), io.BytesIO()
     sheet.figure.savefig(drawn, format="png")
-    Image.open(drawn).convert("RGB").quantize(256).save(path, format="PNG", optimize=True)  # a third of the bytes
+    Image.open(drawn).convert("RGB").quantize(256).save(small, format="PNG", optimize=True)  # a third of the bytes
+    with all_or_none(path.parent) as write:
+        write(path.name, small.getvalue())

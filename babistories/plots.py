@@ -1,11 +1,12 @@
 """The report's charts as figures for a paper: PNG and SVG, drawn with matplotlib."""
 
+import io
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from babistories.files import make_folder
+from babistories.files import all_or_none, make_folder
 
 KEPT, DROPPED, SECOND, INK, SOFT, LINE = "#3f8f78", "#c8553d", "#b3782a", "#2b2733", "#6a6274", "#e0d8ca"
 STYLE: dict[Any, Any] = {
@@ -19,7 +20,7 @@ Charts = dict[str, Any]
 
 
 def write(folder: Path, charts: Charts, measured: dict[str, Any] | None) -> list[Path]:
-    """Draw what there is data for; returns the files. The same data gives the same bytes."""
+    """Draw what there is data for; returns the files, which appear together. The same data gives the same bytes."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -38,7 +39,7 @@ def write(folder: Path, charts: Charts, measured: dict[str, Any] | None) -> list
         "commonest_4gram": (measured, _commonest),
     }
     written = []
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings(), all_or_none(folder) as write_file:
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a name in other letters is drawn as boxes
         for name, (data, draw) in drawings.items():
             if not data:
@@ -46,9 +47,10 @@ def write(folder: Path, charts: Charts, measured: dict[str, Any] | None) -> list
             figure = Figure(figsize=(4.6, 3))
             draw(figure.subplots(), data)
             for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None})):
-                path = folder / f"{name}{suffix}"
-                figure.savefig(path, metadata=metadata)
-                written.append(path)
+                drawn = io.BytesIO()
+                figure.savefig(drawn, format=suffix[1:], metadata=metadata)
+                write_file(f"{name}{suffix}", drawn.getvalue())
+                written.append(folder / f"{name}{suffix}")
     return written
 
 

@@ -21,24 +21,27 @@ from babistories.files import atomic_writer
 from babistories.overview import Overview, Story
 from babistories.prompts import FEATURES
 from babistories.shards import Record
+from babistories.summary import in_words, sampled
 
+MEASURES = "measures.json"
 PAGE = Path(__file__).resolve().parent / "page"
 TOO_SMALL = f"Too few stories were kept to be measured: {diversity.LEAST} are needed."
 _SCRIPTS = ("theme", "charts", "overview", "stories")
 _ESCAPED = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 
 
-def write(folder: Path, measured: Record | None = None) -> Path:
+def write(folder: Path, measured: Record | None = None, inputs: Iterable[Path] = ()) -> Path:
     """Write measures.json, report.html and figures/ of a data folder after stage 5; returns the page's path.
 
     measured: what `diversity.measure` found, where that was done already; else the clean stories are measured here
     (a corpus of fewer than 20 stories has no measures, and the page says so).
+    inputs: the files from elsewhere that the stories came from, for the texts of dropped ones.
     Takes a pass over the ledger and one over stories_clean.txt; memory does not grow with the corpus.
     Raises DataError when the folder has no ledger.
     """
     from babistories import plots
 
-    found = overview.read(folder)
+    found = overview.read(folder, inputs)
     if measured is None:
         try:
             measured = diversity.measure(list(diversity.corpora_of(folder)))
@@ -54,9 +57,18 @@ def write(folder: Path, measured: Record | None = None) -> Path:
     return path
 
 
+def measured_beside(folder: Path) -> list[str]:
+    """What the measures.json of a folder holds beside the corpus itself: other corpora, and the count of tokens."""
+    try:
+        ours, *others = json.loads((folder / MEASURES).read_text(encoding="utf-8"))["corpora"]
+        return [str(corpus["name"]) for corpus in others] + ["tokens"] * ("tokens" in ours["measures"])
+    except (OSError, ValueError, KeyError, TypeError):  # none, or not ours
+        return []
+
+
 def write_measures(folder: Path, measured: Record) -> Path:
     """measures.json, which the dataset's card reads too."""
-    path = folder / "measures.json"
+    path = folder / MEASURES
     with atomic_writer(path) as file:
         file.write(json.dumps(measured, ensure_ascii=False, indent=1) + "\n")
     return path
@@ -96,6 +108,7 @@ def contents(found: Overview, measured: Record | None, drawn: Record) -> Record:
         "tiles": list(_tiles(found, measured, drawn)),
         "provenance": list(_provenance(found, fingerprints, drawn)),
         "charts": drawn,
+        "leakage": _leakage(found.summary),
         "measures": measured,
         "method": f"{table.method(measured)} Behind each value, its 95 % interval." if measured else TOO_SMALL,
         "table": [[name, what, *cells] for name, what, cells in table.rows(measured)] if measured else [],
@@ -138,6 +151,7 @@ def _provenance(found: Overview, fingerprints: list[Record], drawn: Record) -> I
                 for name, version in (manifest.get("versions") or {}).items()]  # fmt: skip
     if versions:
         yield "versions", _different(versions)
+    yield from in_words(found.summary.get("rules", {}))
     for stage, made in found.lists.items():
         yield {"startings": "lists of openings", "names": "lists of names"}[stage], (
             f"{_shards(made['shards'])}, {made['tokens']:,} tokens, {_duration(made['seconds'])}")  # fmt: skip
@@ -161,6 +175,17 @@ def _duration(seconds: float) -> str:
     if seconds < 7200:
         return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def _leakage(summary: Record) -> str:
+    """How leakage was looked for, in words; what an older summary does not say is left out."""
+    rules, leakage = summary.get("rules", {}), summary.get("leakage", {})
+    looked = [sampled(of["measured"], of["among"], split) for split, of in leakage.items() if "among" in of]
+    told = f"Of {' and '.join(looked)} the nearest training story was looked for. " if looked else ""
+    if rules:
+        told += (f"Alike is the share of word {rules['ngram']}-grams in common (Jaccard). Of stories found to be "
+                 f"{rules['similarity']:g} alike or more, all but the first were left out.")  # fmt: skip
+    return told
 
 
 def _how_many(found: Overview) -> str:

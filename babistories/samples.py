@@ -8,14 +8,19 @@ sample again. A larger sample holds the smaller one.
 import hashlib
 import heapq
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from babistories.files import DataError
+from babistories.streaming import values, watched
 
 END_OF_TEXT = "<|endoftext|>"
 _FIELDS = ("story", "text")
+_NO_STORY = 'no JSON string and no object with a "story" or "text"'
+_PEEKED = 1 << 16  # bytes that tell which form a file has
+_LIST, _OBJECT = re.compile(r'\s*\[\s*["{\]]'), re.compile(r'\s*\{\s*"')
 
 Item = TypeVar("Item")
 
@@ -63,47 +68,71 @@ class FairSample(Generic[Item]):
         return [item for _, _, item in sorted(self._heap, key=lambda entry: (-entry[0], -entry[1]))]
 
 
-def read_stories(path: Path) -> Iterator[str]:
-    """The stories of a file in one of three forms, told apart by its first line.
+def read_stories(path: Path, what: str | None = None) -> Generator[str, None, None]:
+    """The stories of a file in one of four forms, told apart by how it begins. what: the title of a progress bar.
 
-    A JSON string a line, a JSON object a line (with the story under "story" or "text"), or plain text in which
-    `<|endoftext|>` stands between stories. Raises DataError when there is no file or a line is not what the first was.
+    A JSON string a line, a JSON object a line (with the story under "story" or "text"), a JSON list of such strings or
+    objects, or plain text in which `<|endoftext|>` stands between stories. Raises DataError when there is no file, a
+    line or record is not what the first was, or bytes are not UTF-8.
     """
     try:
-        # Only "\n" ends a line: a story may hold other separators.
-        with open(path, encoding="utf-8", errors="replace", newline="\n") as file:
-            first = next((line for line in file if line.strip()), "")
+        with watched(path, what, _PEEKED) as file:
+            start = file.peek(_PEEKED).decode("utf-8-sig", errors="ignore")
+            if _LIST.match(start):
+                for number, value in enumerate(values(file, path, "mend the file, or make it again"), start=1):
+                    yield _story(value, f"{path}, record {number}")
+                return
+            lines = _decoded(path, file)
+            first = next((line for line in lines if line.strip()), "")
+            read = json_lines if _OBJECT.match(start) or _is_string(first) else _plain_text
             file.seek(0)
-            yield from (_json_lines if _is_json(first) else _plain_text)(path, file)
+            yield from read(path, _decoded(path, file))
     except (FileNotFoundError, IsADirectoryError):
         raise DataError(f"{path} not found") from None
 
 
-def _is_json(line: str) -> bool:
+def _decoded(path: Path, file: Iterable[bytes]) -> Iterator[str]:
+    """The lines of a file. Only "\\n" ends a line: a story may hold other separators."""
+    at = 0
+    for number, line in enumerate(file, start=1):
+        try:
+            yield line.decode("utf-8" if at else "utf-8-sig")
+        except UnicodeDecodeError as error:
+            place = at + len(line) - len(error.object) + error.start  # a byte order mark is not in the error's bytes
+            raise DataError(f"{path}, line {number}, is not UTF-8 (byte {place}): save the file as UTF-8") from None
+        at += len(line)
+
+
+def _is_string(line: str) -> bool:
     try:
-        return isinstance(json.loads(line), str | dict)
-    except ValueError:
+        return isinstance(json.loads(line), str)
+    except (ValueError, RecursionError):
         return False
 
 
-def _json_lines(path: Path, file: Iterator[str]) -> Iterator[str]:
-    for number, line in enumerate(file, start=1):
+def json_lines(path: Path, lines: Iterable[str | bytes]) -> Iterator[str]:
+    """The stories of lines that hold a JSON string, or an object with the story under "story" or "text"."""
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            story: Any = json.loads(line)
-        except ValueError:
-            story = None
-        if isinstance(story, dict):
-            story = next((story[field] for field in _FIELDS if field in story), None)
-        if not isinstance(story, str):
-            raise DataError(f'{path}, line {number}: no JSON string and no object with a "story" or "text"')
-        yield story
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            value = None
+        yield _story(value, f"{path}, line {number}")
 
 
-def _plain_text(path: Path, file: Iterator[str]) -> Iterator[str]:
+def _story(value: Any, place: str) -> str:
+    if isinstance(value, dict):
+        value = next((value[field] for field in _FIELDS if field in value), None)
+    if not isinstance(value, str):
+        raise DataError(f"{place}: {_NO_STORY}")
+    return value
+
+
+def _plain_text(path: Path, lines: Iterable[str]) -> Iterator[str]:
     story = ""
-    for line in file:
+    for line in lines:
         while END_OF_TEXT in line:
             end, line = line.split(END_OF_TEXT, 1)
             if (story + end).strip():

@@ -70,9 +70,14 @@ def in_folder(folder: Path, allow_mixed: bool) -> Source:
 
 def in_files(paths: list[Path]) -> Source:
     """The stories of files from elsewhere (see samples.read_stories), in batches."""
+    names: dict[str, Path] = {}
     for path in paths:
         if not path.is_file():
             raise DataError(f"{path} is not a file" if path.exists() else f"{path} not found")
+        if path.name in names:
+            raise DataError(f"{names[path.name]} and {path} have one name, by which the ledger tells stories apart: "
+                            "rename one of them")
+        names[path.name] = path
     return Source(_batches(paths), ", ".join(path.name for path in paths))
 
 

@@ -1,10 +1,18 @@
-"""A long JSON list, one value at a time: a file of 110 MB is read in seconds, and a few MB of it are held at once."""
+"""Long files: a JSON list one value at a time, and any file with a bar that knows how much of it is left.
+
+A list of 110 MB is read in seconds, and a few MB of it are held at once.
+"""
 
 import codecs
+import contextlib
+import io
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from tqdm import tqdm
 
 from babistories.files import DataError
 
@@ -27,11 +35,46 @@ def json_list(path: Path, made_by: str) -> Iterator[Any]:
     except FileNotFoundError:
         raise DataError(f"{path} not found: run {made_by} first") from None
     with file:
-        reader = _Reader(file)
-        try:
-            yield from reader.values()
-        except _Broken as error:
-            raise DataError(f"{path} {error}: run {made_by} again") from None
+        yield from values(file, path, f"run {made_by} again")
+
+
+def values(file: BinaryIO, path: Path, remedy: str) -> Iterator[Any]:
+    """The values of the JSON list in an open file."""
+    try:
+        yield from _Reader(file).values()
+    except _Broken as error:
+        raise DataError(f"{path} {error}: {remedy}") from None
+
+
+class Counted(io.FileIO):
+    """A file that moves a progress bar while it is read."""
+
+    def __init__(self, path: Path, bar: Any):
+        super().__init__(path)
+        self._bar = bar
+
+    def readinto(self, buffer: Any) -> int:
+        count = super().readinto(buffer)
+        self._bar.update(count)
+        return count
+
+
+@contextlib.contextmanager
+def watched(path: Path, what: str | None, buffer: int = io.DEFAULT_BUFFER_SIZE) -> "Iterator[io.BufferedReader[Any]]":
+    """A file opened for reading, with a progress bar until its end (none where `what` is None).
+
+    >>> path = getfixture("tmp_path") / "names.txt"
+    >>> _ = path.write_text("Bai\\nMia\\n")
+    >>> with watched(path, "names") as file:
+    ...     print(list(file))
+    [b'Bai\\n', b'Mia\\n']
+    """
+    size = os.stat(path).st_size
+    with (
+        tqdm(total=size, desc=what, unit="B", unit_scale=True, mininterval=1, disable=what is None) as bar,
+        io.BufferedReader(Counted(path, bar), buffer) as file,
+    ):
+        yield file
 
 
 class _Broken(Exception):

@@ -1,13 +1,19 @@
 """What stage 5 counted, as it went: yield, reasons, adherence, yields of features, openings and names, leakage."""
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from babistories import cleaning, judging
+from babistories.files import DataError
+from babistories.judging import Rules
+from babistories.shards import Record
 
+SUMMARY = "summary.json"
 EXPLAINED = {
     **{row.name: row.reason for row in (*cleaning.CUTS, *cleaning.REJECTS)},
     **judging.REASONS,
@@ -40,6 +46,7 @@ class Summary:
     """Counts of one run."""
 
     source: str = ""  # what was read, in words
+    rules: Rules = field(default_factory=Rules)  # the options it was read with
     unfinished: list[str] = field(default_factory=list)  # shards in the making, which are not read
     read: int = 0
     kept: int = 0
@@ -123,23 +130,27 @@ class Summary:
         for split, found in self.nearest.items():
             if found:
                 near, alike, related = (sum(one >= low for one in found) for low in (0.8, 0.5, 0.3))
-                yield (f"leakage: of {_stories(len(found))} of the {split} set, {near:,d} have a training story "
+                yield (f"leakage: of {sampled(len(found), self._among(split), split)}, {near:,d} have a training story "
                        f"at least 0.8 alike, {alike:,d} at least 0.5, {related:,d} at least 0.3; the nearest of all is "
                        f"{max(found):.2f} alike, on average {mean(found):.2f}")  # fmt: skip
+
+    def _among(self, split: str) -> int:
+        """The stories of a set whose nearest training story could be looked for: all but those held out."""
+        return self.splits[split] - (self.held_out.total() if split == "test" else 0)
 
     def as_json(self) -> dict[str, Any]:
         """Everything that was counted, for summary.json."""
         return {
-            "source": self.source, "unfinished": self.unfinished, "read": self.read, "kept": self.kept,
-            "reasons": dict(self.reasons), "cuts": dict(self.cuts), "splits": dict(self.splits),
-            "held_out": dict(self.held_out), "changed_sides": dict(self.changed),
+            "source": self.source, "rules": asdict(self.rules), "unfinished": self.unfinished,
+            "read": self.read, "kept": self.kept, "reasons": dict(self.reasons), "cuts": dict(self.cuts),
+            "splits": dict(self.splits), "held_out": dict(self.held_out), "changed_sides": dict(self.changed),
             "adherence": {axis: {"yes": there, "known": known} for axis, (there, known) in self.adherence.items()},
             "yield": {
                 axis: [{"value": value, "kept": kept, "read": read} for value, kept, read in yields.rows()]
                 for axis, yields in (("feature", self.features), ("opening_words", self.openings), ("name", self.names))
             },
             "leakage": {
-                split: {"measured": len(found), "most": max(found), "mean": mean(found),
+                split: {"measured": len(found), "among": self._among(split), "most": max(found), "mean": mean(found),
                         **{f"at_least_{low}": sum(one >= low for one in found) for low in (0.8, 0.5, 0.3)}}
                 for split, found in self.nearest.items() if found
             },
@@ -156,6 +167,49 @@ def _axes(line: dict[str, Any]) -> Iterator[tuple[str, bool | None]]:
     yield "opening", line["opening"]
     for feature, there in line["features"].items():
         yield f"feature: {feature}", there
+
+
+def read_summary(folder: Path) -> Record:
+    """summary.json of a folder, or nothing where there is none. DataError where it is damaged."""
+    path = folder / SUMMARY
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not isinstance(found.get("rules", {}), dict):
+        raise DataError(f"{path} is damaged: run data/filter_tinystories.py again")
+    return found
+
+
+def in_words(rules: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What the rules in summary.json say, as (option, value); nothing where there are none.
+
+    >>> dict(in_words({"similarity": 0.8, "ngram": 5, "require": ["words"], "holdout_names": ["Bai", "May"]}))
+    {'near copies': '0.8 alike or more (Jaccard of word 5-grams)', 'required': 'words', 'held out': '2 names'}
+    """
+    if "similarity" in rules:
+        yield "near copies", f"{rules['similarity']:g} alike or more (Jaccard of word {rules['ngram']}-grams)"
+    if rules:
+        yield "required", ", ".join(rules.get("require", ())) or "nothing"
+    held_out = {what: len(rules.get(f"holdout_{what}", ())) for what in ("names", "words", "openings")}
+    if any(held_out.values()):
+        yield "held out", ", ".join(f"{count:,d} {what}" for what, count in held_out.items() if count)
+    if rules.get("keep_paragraphs"):
+        yield "line breaks", "kept"
+    if rules.get("allow_mixed"):
+        yield "shards", "of different models or settings are allowed"
+
+
+def sampled(count: int, among: int, split: str) -> str:
+    """How many stories of a set were looked at, of how many.
+
+    >>> sampled(1000, 22031, "test"), sampled(217, 217, "val")
+    ('1,000 of 22,031 stories of the test set (a fair sample)', 'all 217 stories of the val set')
+    """
+    of_set = f"{_stories(among)} of the {split} set"
+    return f"{count:,d} of {of_set} (a fair sample)" if count < among else f"all {of_set}"
 
 
 def _stories(count: int) -> str:

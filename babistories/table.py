@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from babistories.diversity import MAX_N
+
 # The place in the measures, the name, what it says, how a value is written.
 _Row = tuple[tuple[str, ...], str, str, Callable[[float], str]]
 
@@ -16,7 +18,7 @@ ROWS: list[_Row] = [
     (("commonest_4gram_matched",), "commonest 4-gram, matched", "the same within the matched words", _percent),
     *(
         (("distinct_ngrams", str(n)), f"distinct {n}-grams", f"different among all {n}-grams of a group", _percent)
-        for n in (1, 2, 3, 4, 5, 10)
+        for n in range(1, MAX_N + 1)
     ),
     (("compression_ratio",), "compression ratio", "bytes for each byte of gzip: higher repeats more", "{:.3f}".format),
     (("vocabulary",), "vocabulary", "different words in a group", "{:,.0f}".format),

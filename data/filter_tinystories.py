@@ -18,6 +18,7 @@ from pathlib import Path
 from babistories import cli, corpus, duplicates, judging, report, sources
 from babistories.explain import explain
 from babistories.holdout import read_entries
+from babistories.summary import SUMMARY
 
 
 def axes(text: str) -> tuple[str, ...]:
@@ -30,8 +31,9 @@ def axes(text: str) -> tuple[str, ...]:
 def options() -> cli.Parser:
     parser = cli.data_dir_parser(__doc__, __file__)
     add = parser.add_argument
-    add("--input", type=Path, nargs="+", metavar="FILE", help="stories from elsewhere instead of shards: text with "
-        "<|endoftext|>, or JSON lines; goes into a folder of the first file's name in --data_dir")  # fmt: skip
+    add("--input", type=Path, nargs="+", metavar="FILE",
+        help="stories from elsewhere instead of shards: text with <|endoftext|>, JSON lines or a JSON list; "
+        "goes into a folder of the first file's name in --data_dir")  # fmt: skip
     add("--keep_paragraphs", action="store_true", help="keep line breaks (default: make one space of them)")
     add("--require", type=axes, default=(), metavar="AXES",
         help=f"keep a story only if what was asked for is in it: {','.join(judging.REQUIRABLE)}")  # fmt: skip
@@ -50,7 +52,7 @@ def options() -> cli.Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     args = (parser := options()).parse_args(argv)
     held_out = (read_entries(path) for path in (args.holdout_names, args.holdout_words, args.holdout_openings))
-    rules = judging.Rules(args.keep_paragraphs, args.require, args.ngram, *held_out)
+    rules = judging.Rules(args.keep_paragraphs, args.require, args.similarity, args.ngram, args.allow_mixed, *held_out)
     source = sources.in_files(args.input) if args.input else sources.in_folder(args.data_dir, args.allow_mixed)
     folder = args.data_dir / args.input[0].stem if args.input else args.data_dir
     if args.explain:
@@ -59,11 +61,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error(f"argument --explain: {row!r} is not the number of a row")
         print(*explain(source.units, shard, int(row), rules, folder / corpus.LEDGER), sep="\n")
         return 0
-    summary = corpus.build(source, folder, rules, args.similarity, args.workers)
+    summary = corpus.build(source, folder, rules, args.workers)
     print(*summary.lines(), sep="\n")
-    print(f"written to {folder}: {', '.join((corpus.STORIES, *corpus.SETS.values(), corpus.LEDGER, corpus.SUMMARY))}")
+    print(f"written to {folder}: {', '.join((corpus.STORIES, *corpus.SETS.values(), corpus.LEDGER, SUMMARY))}")
     if not args.no_report:
-        print(f"report: {report.write(folder)}")
+        beside = report.measured_beside(folder)
+        print(f"report: {report.write(folder, inputs=args.input or ())}")
+        if beside:
+            print(f"measures.json had {', '.join(beside)} too, and has not now: run data/measure.py again for that")
     return 0
 
 

@@ -1,7 +1,8 @@
 """After stage 5: how diverse, how long and how readable the clean stories are, beside any other corpus.
 
-Reads stories_clean.txt, and each FILE of --against: plain text with <|endoftext|> between the stories, JSON lines
-(the story under "story" or "text"), or one JSON string a line. Prints the measures with their 95 % intervals, writes
+Reads stories_clean.txt (in an unpacked dataset the three sets), and each FILE of --against: plain text with
+<|endoftext|> between the stories, JSON lines or a JSON list (the story under "story" or "text"), or one JSON string a
+line. Prints the measures with their 95 % intervals, writes
 measures.json, and draws report.html again with the other corpora in it. docs/CORPUS.md explains each measure.
 
     cd data && python measure.py --against TinyStories-train.txt
@@ -28,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     tokens = counter(args.tokenizer) if args.tokenizer else None
     measured = diversity.measure(list(diversity.corpora_of(args.data_dir, args.against, args.words)), tokens)
     print(table.as_text(measured))
+    if measured["corpora"][0]["name"] == diversity.THREE_SETS:
+        print(f"{args.data_dir / 'stories_clean.txt'} is not there: its stories were read from the three sets.")
     if (args.data_dir / "ledger.jsonl").exists():
         print(f"\n{report.write(args.data_dir, measured)}: drawn again with these measures")
     else:

@@ -1,11 +1,12 @@
 """After stage 5: the corpus as babistories-dataset.7z.001 to .005, five volumes of the same size.
 
-Everything is in one folder, babistories-dataset/: the three sets, the ledger, the prompts and manifests of the shards
-that the ledger names, and a README.md. A corpus of the bundled toy model goes into babymixtral-toystories/, and its
-first file says what it is. babistories-dataset.7z.sha256 holds the checksums (sha256sum -c reads it). Unpack with
-data/extract_dataset.py or `7z x babistories-dataset.7z.001`.
+Everything is in one folder, named after model and seed: the three sets, the ledger, the prompts and manifests of the
+shards that the ledger names, and a README.md. A corpus of the bundled toy model goes into babymixtral-toystories/, and
+its first file says what it is. babistories-dataset.7z.sha256 holds the checksums (sha256sum -c reads it). Unpack with
+data/extract_dataset.py or `7z x babistories-dataset.7z.001`. Volumes that are there, such as the bundled ones in data/,
+are replaced only where --out_dir names their folder.
 
-    cd data && python pack_dataset.py
+    cd data && python pack_dataset.py --out_dir ../volumes
 """
 
 from collections.abc import Sequence
@@ -14,8 +15,9 @@ from pathlib import Path
 from babistories import cli
 from babistories.card import licence_name
 from babistories.dataset import Corpus
-from babistories.files import make_folder
+from babistories.files import DataError, make_folder
 from babistories.packing import dataset_members, pack
+from babistories.volumes import existing_volumes
 
 ARCHIVE = "babistories-dataset.7z"
 
@@ -30,10 +32,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--title", help="as in export_dataset.py")
     args = parser.parse_args(argv)
 
+    folder = args.out_dir or args.data_dir
+    if not args.out_dir and folder.is_dir() and (there := existing_volumes(folder / ARCHIVE)):
+        raise DataError(f"{next(iter(there.values()))} is there: name another --out_dir, or replace it and its fellows "
+                        f"with --out_dir {folder}")
     corpus = Corpus.open(args.data_dir, args.allow_mixed)
     members = dataset_members(corpus, args.licence, args.title, args.everything)
-    folder = make_folder(args.out_dir or args.data_dir)
-    for path in pack(members, folder / ARCHIVE, args.volumes):
+    for path in pack(members, make_folder(folder) / ARCHIVE, args.volumes):
         print(f"{path}: {path.stat().st_size:,} bytes")
     print(f"{len(members):,} files with {corpus.kept.total():,} stories in {args.volumes} volumes")
     return 0

@@ -12,7 +12,7 @@ from io import BytesIO
 from pathlib import Path
 
 from babistories import cli
-from babistories.files import DataError
+from babistories.files import DataError, all_or_none
 
 WIDTH, HEAD, BROWSER = 1300, 750, 840  # pixels: the width of both parts, and how much of each is shown
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--window-size={WIDTH},{BROWSER + 200}")
@@ -34,7 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     sheet = Image.new("RGB", (WIDTH, HEAD + browser.height))
     sheet.paste(head.crop((0, 0, WIDTH, HEAD)), (0, 0))
     sheet.paste(browser, (0, HEAD))
-    sheet.quantize(256).save(args.out, optimize=True)
+    drawn = BytesIO()
+    sheet.quantize(256).save(drawn, format="PNG", optimize=True)
+    with all_or_none(args.out.parent) as write:
+        write(args.out.name, drawn.getvalue())
     print(f"{args.out}: {args.out.stat().st_size / 1000:.0f} kB")
     return 0
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from babistories import cli, overview, picture, report
-from babistories.folders import find
+from babistories.folders import story_shard
 
 NAMES = {"babymixtral": "BabyMixtral"}
 
@@ -26,8 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     story = overview.one(args.data_dir, args.shard, args.row)
     if not story.recipe or story.text is None:
         parser.error(f"row {args.row} of {args.shard} has no recipe or no text in {args.data_dir}")
-    manifests = (shard.read_manifest() or {} for shard in find(args.data_dir, "stories") if shard.name == args.shard)
-    manifest = next(manifests, {})
+    shard = story_shard(args.data_dir, args.shard)
+    manifest = (shard and shard.read_manifest()) or {}
     model = manifest.get("fingerprint", {}).get("model", "a model that is not known")
     source = NAMES.get(model, model) + (" (toy)" if manifest.get("notice") else "")
     picture.draw(args.out, report.shown(story), source)

@@ -2,14 +2,17 @@
 
 import hashlib
 import io
+import json
 import os
 import random
+import re
 import shutil
 import stat
 import subprocess
 from collections import Counter
 from pathlib import Path
 
+import corpus_folder
 import py7zr
 import pytest
 
@@ -139,10 +142,63 @@ def test_another_corpus_has_another_folder_and_no_notice(tmp_path, folder, run_s
     finished(data)
     run_script("data/pack_dataset.py", "--data_dir", data, "--out_dir", folder, "--everything", "--volumes", 2)
     done = run_script("data/extract_dataset.py", "--data_dir", folder)
-    names = {path.name for path in (folder / "babistories-dataset").iterdir()}
+    unpacked_to = folder / "stories-by-model-seed-7"  # as its title, and not as the published dataset
+    names = {path.name for path in unpacked_to.iterdir()}
     assert names == {"README.md", *(path.name for path in data.iterdir())}
     assert done.stdout.startswith("12 files")
-    assert "CDLA-Sharing-1.0" in (folder / "babistories-dataset" / "README.md").read_text()
+    assert "CDLA-Sharing-1.0" in (unpacked_to / "README.md").read_text()
+
+
+def test_volumes_that_are_there_are_replaced_only_where_they_are_named(tmp_path, run_script):
+    data = tmp_path / "data"
+    finished(data)
+    run_script("data/pack_dataset.py", "--data_dir", data)
+    before = contents(data)
+    done = run_script("data/pack_dataset.py", "--data_dir", data, "--volumes", 2, status=1)
+    assert f"{NAME}.001 is there: name another --out_dir, or replace it and its fellows with --out_dir" in done.stderr
+    assert contents(data) == before
+    run_script("data/pack_dataset.py", "--data_dir", data, "--out_dir", data, "--volumes", 2)
+    assert len(list(data.glob(f"{NAME}.0*"))) == 2
+
+
+def test_what_was_unpacked_is_measured_like_the_original(tmp_path, folder, run_script):
+    """Without stories_clean.txt and raw texts: the same sample, set beside another corpus, and a report of it."""
+    data, other = tmp_path / "elsewhere" / "data", tmp_path / "elsewhere" / "other.json"
+    corpus_folder.make(data, shards=2, rows=50)
+    other.write_text(json.dumps([{"story": f"Tom saw {number} red hens and ran home."} for number in range(30)]))
+    run_script("data/measure.py", "--data_dir", data, "--against", other)
+    run_script("data/pack_dataset.py", "--data_dir", data, "--out_dir", folder)
+    run_script("data/extract_dataset.py", "--data_dir", folder)
+    unpacked = folder / TOY
+    assert not (unpacked / "stories_clean.txt").exists() and not (unpacked / "00_0.txt").exists()
+    done = run_script("data/measure.py", "--data_dir", unpacked, "--against", other)
+    assert "stories_clean.txt is not there: its stories were read from the three sets" in done.stdout
+    first, second = (json.loads((place / "measures.json").read_text())["corpora"] for place in (data, unpacked))
+    assert [corpus["name"] for corpus in second] == ["the three sets", "other.json"]
+    assert [corpus["measures"] for corpus in second] == [corpus["measures"] for corpus in first]
+    page = (unpacked / "report.html").read_text()
+    shown = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
+    assert shown["notice"] == corpus_folder.NOTICE and shown["total"] == 98
+    for story in shown["stories"]:
+        assert story["prompt"] and ("text" in story) == story["ledger"]["kept"]
+    at = {"--data_dir": unpacked, "--shard": "00_1", "--row": 1, "--out": tmp_path / "elsewhere" / "picture.png"}
+    done = run_script("figure/storygen.py", *(part for option in at.items() for part in option))
+    assert "00_1, row 1, text: BabyMixtral (toy)" in done.stdout
+    (unpacked / "traindataset.txt").write_text("")
+    done = run_script("data/measure.py", "--data_dir", unpacked, status=1)
+    assert "and the sets do not fit together: run data/filter_tinystories.py again" in done.stderr
+
+
+@pytest.mark.parametrize(("kept", "message"), [
+    ((1, 2, 3), "{0}.004, {0}.005 are missing"), ((1, 2), "{0}.003, {0}.004, {0}.005 are missing"),
+    ((1,), "{0}.001 is cut, or volumes after it are missing"), ((1, 2, 3, 4), "{0}.005 is missing"),
+])  # fmt: skip
+def test_the_volumes_at_the_end_that_are_missing_are_named(folder, kept, message):
+    pack(MEMBERS, folder / NAME, 5)
+    (folder / f"{NAME}.sha256").unlink()
+    for number in set(range(1, 6)) - set(kept):
+        (folder / f"{NAME}.00{number}").unlink()
+    refused(folder, message.format(folder / NAME))
 
 
 def test_scripts_say_what_is_missing(tmp_path, run_script):
@@ -158,12 +214,12 @@ def test_scripts_say_what_is_missing(tmp_path, run_script):
 @pytest.mark.parametrize(("number", "change", "with_checksums", "without"), [
     (1, None, "{}.001 is missing", "{}.001 is missing"),
     (3, None, "{}.003 is missing", "{}.003 is missing"),
-    (5, None, "{}.005 is missing", "{}.004 is cut, or volumes after it are missing"),
+    (5, None, "{}.005 is missing", "{}.005 is missing"),
     (1, lambda old: old[:20], "{}.001 is damaged, or not the first", "{}.001 is damaged, or not the first"),
     (1, lambda old: old[:-1], "{}.001 is cut", "{}.001 is cut"),
     (3, lambda old: old[:-1], "{}.003 is cut", "{}.003 is cut"),
     (3, lambda old: b"", "{}.003 is cut", "{}.003 is cut"),
-    (5, lambda old: old[:-1], "{}.005 is cut", "{}.005 is cut, or volumes after it are missing"),
+    (5, lambda old: old[:-1], "{}.005 is cut (", "{}.005 is cut ("),
     (5, lambda old: old + b"x", "{}.005 is longer than it should be (1 bytes)", "{}.005 is longer than it should be"),
     (1, lambda old: b"8" + old[1:], "{}.001 is damaged, or not the first", "{}.001 is damaged, or not the first"),
     (3, lambda old: old[:9] + bytes([old[9] ^ 1]) + old[10:], "{}.003 is damaged (", "{}.001 and the volumes after it"),

@@ -17,6 +17,7 @@ from conftest import ROOT
 from babistories import corpus, judging, sources
 from babistories.corpus import LEDGER, SETS, STORIES, SUMMARY, split_of
 from babistories.files import DataError
+from babistories.holdout import HeldOut, read_entries
 from babistories.judging import Rules, story_hash
 from babistories.prompts import story_text
 from babistories.shards import Shard, ShardWriter
@@ -153,7 +154,8 @@ def test_the_script_runs_from_another_folder_and_prints_what_it_counted(tmp_path
         assert part in said, part
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
     again = all_files(folder)
-    run_script(SCRIPT, "--data_dir", folder, "--workers", 1)
+    bars = run_script(SCRIPT, "--data_dir", folder, "--workers", 1).stderr
+    assert "last ledger: 100%" in bars and "writing: 100%" in bars
     assert all_files(folder) == again
 
 
@@ -264,6 +266,12 @@ def test_missing_files_are_named(tmp_path, run_script):
     for option in ("--input", "--holdout_names", "--holdout_words", "--holdout_openings"):
         said = run_script(SCRIPT, "--data_dir", tmp_path, option, tmp_path / "nothing.txt", status=1).stderr
         assert "nothing.txt" in said and len(said.strip().split("\n")) == 1
+    (tmp_path / "there").mkdir()
+    for path in (tmp_path / "my.txt", tmp_path / "there" / "my.txt"):
+        path.write_text(tale(0))
+    said = run_script(SCRIPT, "--input", path, tmp_path / "my.txt", "--data_dir", tmp_path, status=1).stderr
+    assert "my.txt have one name, by which the ledger tells stories apart: rename one of them" in said
+    assert not (tmp_path / "my").exists()
     (tmp_path / "empty.txt").write_text(" \n")
     assert "empty.txt holds nothing" in run_script(
         SCRIPT, "--data_dir", tmp_path, "--holdout_names", tmp_path / "empty.txt", status=1).stderr  # fmt: skip
@@ -364,6 +372,18 @@ def test_what_is_held_out_is_in_the_test_set_only(tmp_path, run_script):
         assert not any(mark in story for story in stories(folder, name) for mark in ("Zoë", "harp", "Far away"))
 
 
+@pytest.mark.parametrize("what", ["names", "words", "openings"])
+def test_a_line_without_a_word_holds_nothing_out(tmp_path, run_script, what):
+    """As an opening, "..." would be the beginning of every story."""
+    write_shard(tmp_path, 0, [tale(0)])
+    (tmp_path / "list").write_text("Bai\n\n...\n")
+    said = run_script(SCRIPT, "--data_dir", tmp_path, f"--holdout_{what}", tmp_path / "list", status=1).stderr
+    assert "list, line 3, holds no word (...): write one entry a line" in said
+    assert HeldOut(openings=["..."]).find("Tom ran.", ["tom", "ran"]) is None
+    (tmp_path / "list").write_text("Bai\n", encoding="utf-8-sig")
+    assert read_entries(tmp_path / "list") == ("Bai",)
+
+
 def side_story(side, start):
     """A tale whose text puts it on a side."""
     return next(seed for seed in range(start, start + 5000) if split_of(story_hash(tale(seed))) == side)
@@ -394,7 +414,14 @@ def test_leakage_is_measured(tmp_path, monkeypatch):
     assert found and all(0 <= one < 0.8 for one in found) and max(found) > 0.25
     near = [line["nearest"] for line in ledger(tmp_path) if line.get("nearest")]
     assert near and all(ledger(tmp_path)[one["row"]]["split"] == "train" for one in near)
-    assert any(line.startswith("leakage: of ") for line in summary.lines())
+    assert any(line.startswith("leakage: of all ") for line in summary.lines())
+    monkeypatch.setattr(corpus, "LEAKAGE_SAMPLE", 3)
+    summary = build(tmp_path, Rules(holdout_words=("kite",)))
+    among = sum(line["split"] == "test" and "holdout" not in line for line in ledger(tmp_path))
+    told = json.loads((tmp_path / SUMMARY).read_text())["leakage"]["test"]
+    assert (told["measured"], told["among"]) == (3, among) and among < summary.splits["test"]
+    said = f"leakage: of 3 of {among} stories of the test set (a fair sample), "
+    assert any(line.startswith(said) for line in summary.lines())
 
 
 INPUTS = {
@@ -426,11 +453,32 @@ def test_one_story_is_explained(tmp_path, run_script):
     for part in ("00_17, row 1, asked for the words swim, boat, red, the name Bai", "--- before", "--- cut by moral",
                  "Moral of the story: swim.", "--- after", tale(1)):  # fmt: skip
         assert part in said
+    assert "no rule acted" not in said
+    assert "--- no rule acted" in run_script(SCRIPT, "--data_dir", tmp_path, "--explain", "00_17", 0).stdout
     assert not (tmp_path / LEDGER).exists()
     build(tmp_path)
-    assert '"rule": "moral"' in run_script(SCRIPT, "--data_dir", tmp_path, "--explain", "00_17", 1).stdout
+    said = run_script(SCRIPT, "--data_dir", tmp_path, "--explain", "00_17", 1).stdout
+    assert '"rule": "moral"' in said and "other options" not in said
     said = run_script(SCRIPT, "--data_dir", tmp_path, "--explain", "00_18", 1, status=1).stderr
     assert "there is no row 1 in a complete shard 00_18" in said
+
+
+def test_the_options_of_a_run_are_written_down(tmp_path, run_script):
+    write_shard(tmp_path, 0, [tale(0), tale(1).replace("Bai", "Zoë")])
+    (tmp_path / "names").write_text("Zoë\n")
+    run_script(SCRIPT, "--data_dir", tmp_path, "--require", "words", "--similarity", 0.7, "--ngram", 4,
+               "--holdout_names", tmp_path / "names", "--keep_paragraphs", "--no_report")  # fmt: skip
+    assert json.loads((tmp_path / SUMMARY).read_text())["rules"] == {
+        "keep_paragraphs": True, "require": ["words"], "similarity": 0.7, "ngram": 4, "allow_mixed": False,
+        "holdout_names": ["Zoë"], "holdout_words": [], "holdout_openings": [],
+    }  # fmt: skip
+    explained = ("--data_dir", tmp_path, "--keep_paragraphs", "--similarity", 0.7, "--ngram", 4, "--explain", "00_0", 1)
+    said = run_script(SCRIPT, *explained).stdout
+    assert "with other options: require words (now none), holdout_names Zoë (now none)\n" in said
+    said = run_script(SCRIPT, *explained, "--require", "words", "--holdout_names", tmp_path / "names").stdout
+    assert "held out: name Zoë, so it goes into the test set only" in said and "other options" not in said
+    (tmp_path / SUMMARY).write_text("[]")
+    assert "summary.json is damaged: run" in run_script(SCRIPT, *explained, status=1).stderr
 
 
 def test_odd_characters_survive_the_files(tmp_path):

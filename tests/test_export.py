@@ -103,6 +103,20 @@ def test_the_card_says_how_the_corpus_was_made(data):
     assert "## Measures" not in body
 
 
+def test_the_card_says_with_which_options_it_was_filtered(data):
+    finished(data)
+    assert "filtered with" not in card(Corpus.open(data), None, None)
+    rules = {"similarity": 0.7, "ngram": 5, "require": ["words", "name"], "holdout_words": ["kite"]}
+    (data / "summary.json").write_text(json.dumps({"rules": rules}))
+    text = card(Corpus.open(data), None, None)
+    for said in ("| near copies | 0.7 alike or more (Jaccard of word 5-grams) |", "| required | words, name |",
+                 "| held out | 1 words |"):  # fmt: skip
+        assert said in text
+    (data / "summary.json").write_text("{")
+    with pytest.raises(DataError, match=r"summary.json is damaged: run data/filter_tinystories.py again"):
+        card(Corpus.open(data), None, None)
+
+
 def test_a_toy_says_so_at_the_top(data):
     finished(data, notice=NOTICE)
     body = card(Corpus.open(data), None, None).split("\n---\n\n")[1]

@@ -125,11 +125,42 @@ def test_stories_from_elsewhere_have_a_report_too(tmp_path):
     from babistories import corpus, judging, sources
 
     other = tmp_path / "other.txt"
-    other.write_text("\n<|endoftext|>\n".join([PLAIN.capitalize(), "See <b>this</b> tale of two small red hens."]))
+    tales = [PLAIN.capitalize(), "See <b>this</b> tale of two small red hens.\n\nThe end."]
+    other.write_text("\n<|endoftext|>\n".join(tales))
     corpus.build(sources.in_files([other]), tmp_path, judging.Rules(), workers=1)
+    for inputs, dropped in (([other], "See <b>this</b> tale of two small red hens."), ([], "")):
+        report.write(tmp_path, inputs=inputs)
+        shown = data_of((tmp_path / "report.html").read_text())["stories"]
+        texts = {s["ledger"]["row"]: "".join(piece for _, piece in s.get("text", ())) for s in shown}
+        assert texts == {0: PLAIN.capitalize(), 1: dropped}
+
+
+def test_stage_5_says_what_its_measures_replace(folder, tmp_path, run_script):
+    data = shutil.copytree(folder, tmp_path / "data")
+    command = ("data/filter_tinystories.py", "--data_dir", data, "--workers", 1)
+    assert "measures.json had" not in run_script(*command).stdout
+    (tmp_path / "other.txt").write_text("\n<|endoftext|>\n".join(f"Tom saw {n} hens." for n in range(30)))
+    run_script("data/measure.py", "--data_dir", data, "--against", tmp_path / "other.txt")
+    assert "measures.json had other.txt too, and has not now: run data/measure.py again" in run_script(*command).stdout
+    assert "measures.json had" not in run_script(*command).stdout
+
+
+def test_the_page_says_with_which_options_it_was_filtered(tmp_path):
+    from babistories import corpus, judging, sources
+
+    corpus_folder.make(tmp_path, shards=1, rows=30)
+    rules = judging.Rules(similarity=0.6, ngram=3, require=("name",))
+    corpus.build(sources.in_folder(tmp_path, False), tmp_path, rules, workers=1)
     report.write(tmp_path)
-    kept, dropped = sorted(data_of((tmp_path / "report.html").read_text())["stories"], key=lambda s: s["ledger"]["row"])
-    assert "".join(piece for _, piece in kept["text"]) == PLAIN.capitalize() and "text" not in dropped
+    shown = data_of((tmp_path / "report.html").read_text())
+    assert ["near copies", "0.6 alike or more (Jaccard of word 3-grams)"] in shown["provenance"]
+    assert ["required", "name"] in shown["provenance"]
+    assert "word 3-grams in common (Jaccard). Of stories found to be 0.6 alike or more" in shown["leakage"]
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    del summary["rules"]  # of an earlier version
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    report.write(tmp_path)
+    assert "required" not in dict(data_of((tmp_path / "report.html").read_text())["provenance"])
 
 
 @pytest.mark.parametrize("line", ["", "{}", "[1]", '{"shard": "00_0"'])
@@ -261,7 +292,7 @@ def test_an_injected_script_stays_text(page):
     page.run("show(BY_ID.get('00_0:7'))")
     assert "</script><script>document.title" in page.one("#reader .text").text
     assert "<b>bold</b>" in page.one("#reader .text").text and "{{data}}" in page.one("#reader .text").text
-    assert page.browser.title.startswith("BabiStories")
+    assert page.browser.title == "A corpus of children's stories"
     assert not page.browser.find_elements("css selector", "#reader b b, #reader img, #reader script, #list script")
 
 

@@ -37,7 +37,7 @@
   if (charts.leakage.length) {
     bars("leakage", charts.leakage.map((row) => ({ ...row, share: row.value, value: percent(row.value), note: `${number(row.count)} of ${number(row.of)}`, tone: "drop" })), "");
     const most = Math.max(...charts.leakage.map((row) => row.most));
-    $("leak-note").textContent = `The most similar pair shares ${percent(most)} of its word 5-grams (Jaccard). Copies of 0.8 and more were put on one side, and all but the first left out.`;
+    $("leak-note").textContent = `The nearest of all is ${percent(most)} alike. ${DATA.leakage}`;
   } else $("leaks").remove();
   distinct("distinct", charts.distinct);
   $("method").textContent = DATA.method;

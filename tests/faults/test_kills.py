@@ -25,9 +25,9 @@ def test_every_change_of_a_file_goes_by_the_hook(points, name):
     assert not renamed_or_removed
     assert not [step for step in points[name].steps if step.startswith("python fsync ")]
     # What is opened for writing without a temporary is the partial file, and each of its writes is announced. (A
-    # folder of that name holds what a stage needs only while it works, and is never read again; nor are pictures.)
+    # folder of that name holds what a stage needs only while it works, and is never read again.)
     opened = {step.split()[2] for step in missed if step.split()[1] == "open"}
-    partial = {path for path in opened if ".partial/" not in path and not path.endswith((".png", ".svg"))}
+    partial = {path for path in opened if ".partial/" not in path}
     assert all(path.endswith(".partial") and f"hook write {path}" in points[name].steps for path in partial)
 
 
