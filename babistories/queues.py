@@ -230,7 +230,7 @@ class SharedQueue:
         if number not in self.there:
             self.news["opened"].append(rows)
         # What a worker made but could not report any more is found by the next one that opens the shard.
-        if there > self.there.get(number, there):
+        if there > self.there.get(number, 0):
             self.errors.pop(number, None)
         self.news["found"] += there - self.there.get(number, 0)
         self.there[number] = there

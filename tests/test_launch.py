@@ -286,8 +286,9 @@ def test_a_removed_node_and_a_killed_worker_change_nothing(tmp_path, model, by_h
 
     _, error = launch.communicate(timeout=400)
     assert launch.returncode == 0 and "Traceback" not in error, error
-    assert len(re.findall("worker [01]: .*: other workers go on", error)) == 2  # of both, some rows were made
-    assert f"{lost}, attempt" not in error
+    # Where a worker's rows had been reported, nothing is blamed for its end; the next one finds them in any case.
+    assert len(re.findall("worker [0-9]: .*: other workers go on|, attempt 1 of 3 failed: worker [0-9]: ", error)) >= 2
+    assert "attempt 2" not in error
     assert contents(folder) == contents(by_hand)
     for shard in (lost, kept):  # rows in flight were lost, not the shard
         made = json.loads((folder / "data" / f"{shard}.manifest.json").read_bytes())["made_in_last_run"]
