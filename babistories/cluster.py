@@ -52,7 +52,8 @@ class QueueClient:
         return answer == "go"
 
     def opened(self, number: int, rows: int, there: int) -> None:
-        self._note("opened", number, rows, there)
+        self.events.append(("opened", number, rows, there))
+        self._send()  # at once: it tells what a worker made that died before it could report
 
     def made(self, number: int, rows: int, tokens: int) -> None:
         self._note("made", number, rows, tokens)
