@@ -25,5 +25,6 @@ def test_kernels_compile_and_fit(tmp_path):
     assert len(found) == 24
     for name, facts in found.items():
         assert facts["shared"] <= BLOCK_BYTES[name[-5:]], name
-        assert facts["spilled"] == 0 or name.endswith("sm_86"), name  # there the pieces of prompts spill a little
+        # Before Hopper, attention over pieces of prompts spills a little.
+        assert facts["spilled"] <= (100 if "attend" in name and not name.endswith("sm_90") else 0), name
         assert facts["wide_loads"] or name.startswith("sample"), name

@@ -11,7 +11,7 @@ from tests.faults.pipeline import STAGES, TORTURE
 
 SIGNALS = ("SIGKILL", "SIGTERM")
 SAMPLE = 8  # kills of each stage in CI
-ATTEMPTS = 8 if TORTURE else 4  # at a run, before it is left in peace
+ATTEMPTS = 8 if TORTURE else 2  # at a run, before it is left in peace
 NAMES = [stage.name for stage in STAGES]
 
 
