@@ -4,7 +4,6 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-TRITON := triton==3.7.1
 
 demo: .venv/installed
 	$(BIN)/python demo.py
@@ -19,8 +18,8 @@ test: .venv/installed
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet -r requirements.txt -e .[dev,cluster] -c constraints.txt
-	@# PyTorch for GPUs brings its own Triton. Without a GPU, the tests of the kernels run in Triton's interpreter.
-	$(BIN)/python -c 'import triton' 2>/dev/null || $(BIN)/pip install --quiet --no-deps $(TRITON) || true
+	@# PyTorch for GPUs brings its own Triton. The tests of the kernels run in Triton's interpreter.
+	$(BIN)/python -c 'import triton' 2>/dev/null || $(BIN)/pip install --quiet --no-deps triton -c constraints.txt || true
 	touch $@
 
 clean:
@@ -38,12 +37,14 @@ torture: .venv/installed
 test-oldest: .venv-oldest/installed
 	.venv-oldest/bin/python -m pytest tests/test_four_bit.py tests/test_other_models.py -k "not greedy"
 
-# All that .venv holds, seen through one line in a .pth file, with another transformers (and what that needs) in front.
+# All that .venv holds, seen through one line in a .pth file, with another transformers (and what that needs, of the
+# same versions but for the hub's client) in front.
 .venv-oldest/installed: .venv/installed
 	$(PYTHON) -m venv .venv-oldest
 	packages='import sysconfig; print(sysconfig.get_path("purelib"))'; \
 	    $(BIN)/python -c "$$packages" > "$$(.venv-oldest/bin/python -c "$$packages")/newest.pth"
-	.venv-oldest/bin/pip install --quiet 'transformers==5.17.*'
+	grep -vE '^(transformers|huggingface_hub)==' constraints.txt > .venv-oldest/constraints.txt
+	.venv-oldest/bin/pip install --quiet 'transformers==5.17.*' -c .venv-oldest/constraints.txt
 	touch $@
 
 audit: .venv/installed

@@ -11,6 +11,7 @@ The options of a stage are those of its script (python launch.py stories --help)
 same place, and the same data and metaprompt folders; without shared storage, collect the shards afterwards (README).
 """
 
+import argparse
 from collections.abc import Sequence
 
 import generate
@@ -20,6 +21,14 @@ from babistories import cli
 from babistories.cluster import Launch
 
 STAGES = {"startings": generate_starting, "names": generate_names, "stories": generate}
+
+
+def share(text: str) -> float:
+    """A number of cores or GPUs as Ray takes it: above 1 only a whole one."""
+    value = float(text)
+    if value > 1 and value % 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is above 1 and not a whole number, which Ray cannot give")
+    return value
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,9 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         group.add_argument("--address", default=None, help="of a running Ray cluster (default: start Ray here)")
         group.add_argument("--workers", type=cli.number(int, 1), default=None, metavar="N",
                            help="default: one for each GPU; without GPUs one for each machine")
-        group.add_argument("--gpus_per_worker", type=cli.number(float, 0), default=None, metavar="N",
+        group.add_argument("--gpus_per_worker", type=cli.number(share, 0), default=None, metavar="N",
                            help="default 1, where there are GPUs; 0 with --server")
-        group.add_argument("--cpus_per_worker", type=cli.number(float, 0, above=True), default=None, metavar="N",
+        group.add_argument("--cpus_per_worker", type=cli.number(share, 0, above=True), default=None, metavar="N",
                            help="default 1; without GPUs the cores of a machine, shared by its workers")
     args = parser.parse_args(argv)
     return Launch(STAGES[args.stage].run, args)()

@@ -2,9 +2,9 @@
 
     python -m babistories.check data/
 
-Every complete shard is read: checksums, numbers of rows, the form of each line, and every recipe, drawn again from
-the fingerprint's seed and, for stories, from the prompt and list files. Exit status 1 when anything is missing or not
-as it should be.
+Every complete shard is read: the manifest's own digest, checksums, numbers of rows, the form of each line, and every
+recipe, drawn again from the fingerprint's seed and, for stories, from the prompt and list files. Exit status 1 when
+anything is missing, could not be looked at, or is not as it should be.
 """
 
 import contextlib
@@ -17,9 +17,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from babistories import cli
-from babistories.files import DataError
+from babistories.files import DataError, in_a_line
 from babistories.folders import find
-from babistories.manifests import ONE_CORPUS, differences
+from babistories.manifests import ONE_RUN, differences
 from babistories.plans import REFUSED, NamesAndOpenings, Plan, list_plan, prompt_file, story_plan
 from babistories.prompts import answer_of
 from babistories.shards import Record, Shard
@@ -37,6 +37,7 @@ class Findings:
     partial: Counter[str] = field(default_factory=Counter)
     rows: Counter[str] = field(default_factory=Counter)
     missing: list[str] = field(default_factory=list)
+    not_drawn: list[str] = field(default_factory=list)  # story shards whose prompts are not there to draw from
     problems: list[str] = field(default_factory=list)
 
     @contextlib.contextmanager
@@ -47,30 +48,60 @@ class Findings:
         except DataError as error:
             self.problems.append(str(error))
         except OSError as error:
-            self.problems.append(f"{error.filename or what}: {error.strerror or error}")
+            self.problems.append(in_a_line(error, what.text if isinstance(what, Shard) else what))
 
     @property
     def sound(self) -> bool:
-        return not (self.problems or self.missing or self.partial.total())
+        return not (self.problems or self.missing or self.not_drawn or self.partial.total())
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What is there of a shard."""
+
+    shard: Shard
+    fingerprint: Record
+    records: list[Record]
+    of: int | None = None  # rows that a complete shard could have
+
+    @classmethod
+    def complete(cls, shard: Shard) -> "_Made":
+        """Read and held against the manifest. DataError for the first thing that is wrong."""
+        manifest = shard.read_manifest()
+        if manifest is None:
+            raise DataError(f"{shard.text} has no manifest: it was made by another program and cannot be checked")
+        if "digest" not in manifest:
+            raise DataError(f"{shard.manifest} has no digest (earlier versions wrote none): an edit would not be seen")
+        records = shard.read_records()
+        if manifest["fingerprint"].get("shard") != shard.name:
+            raise DataError(f"{shard.text} was made as {manifest['fingerprint'].get('shard')}: give it its name back")
+        return cls(shard, manifest["fingerprint"], records, manifest["of"])
+
+    @classmethod
+    def partial(cls, shard: Shard) -> "_Made":
+        fingerprint, records, _ = shard.read_partial()
+        return cls(shard, fingerprint, list(records.values()))
 
 
 def check(folder: Path, metaprompt_dir: Path) -> Findings:
     """Check all shards of a folder. Raises DataError only when there is no such folder."""
-    found = Findings()
+    found, lists = Findings(), None
     for stage in STAGES:
         complete = find(folder, stage)
         partial = [shard for shard in find(folder, stage, ".partial") if shard not in complete]
         found.complete[stage], found.partial[stage] = len(complete), len(partial)
+        if stage == "stories" and (complete or partial):
+            with found.problem_of(folder):
+                lists = NamesAndOpenings.read(folder)
         for shard in tqdm([*complete, *partial], desc=stage, unit="shard", disable=not complete):
             with found.problem_of(shard):
-                if shard in complete:
-                    rows, of = check_shard(shard, metaprompt_dir)
-                    found.limited[stage] += rows < of
-                else:
-                    fingerprint, records, _ = shard.read_partial()
-                    rows = len(records)
-                    _hold_against_recipes(shard, fingerprint, list(records.values()), metaprompt_dir)
-                found.rows[stage] += rows
+                made = _Made.complete(shard) if shard in complete else _Made.partial(shard)
+                found.limited[stage] += made.of is not None and len(made.records) < made.of
+                for problem in _recipe_problems(made, lists, metaprompt_dir):
+                    raise DataError(problem)
+                found.rows[stage] += len(made.records)
+                if stage == "stories" and not prompt_file(metaprompt_dir, shard).exists():
+                    found.not_drawn.append(shard.name)
         found.problems += _other_runs([*complete, *partial])
         # A manifest is written before the text: one without a text or a partial file lost its text.
         for shard in find(folder, stage, ".manifest.json"):
@@ -83,25 +114,13 @@ def check(folder: Path, metaprompt_dir: Path) -> Findings:
     return found
 
 
-def check_shard(shard: Shard, metaprompt_dir: Path) -> tuple[int, int]:
-    """Check one complete shard; returns how many rows it has of how many. DataError for the first that is wrong."""
-    manifest = shard.read_manifest()
-    if manifest is None:
-        raise DataError(f"{shard.text} has no manifest: it was made by another program and cannot be checked")
-    records = shard.read_records()
-    if manifest["fingerprint"].get("shard") != shard.name:
-        raise DataError(f"{shard.text} was made as {manifest['fingerprint'].get('shard')}: give it its name back")
-    _hold_against_recipes(shard, manifest["fingerprint"], records, metaprompt_dir)
-    return len(records), manifest["of"]
-
-
 def _other_runs(shards: list[Shard]) -> Iterator[str]:
     """Shards that were made with another model or settings than most of a stage."""
     fingerprints = {}
     for shard in shards:
         with contextlib.suppress(DataError, OSError):  # a finding already
             if (fingerprint := shard.read_fingerprint()) is not None:
-                fingerprints[shard] = {key: fingerprint.get(key) for key in ONE_CORPUS}
+                fingerprints[shard] = {key: fingerprint.get(key) for key in ONE_RUN}
     kinds = Counter(json.dumps(common, sort_keys=True) for common in fingerprints.values())
     usual = json.loads(kinds.most_common(1)[0][0]) if kinds else {}
     for shard, common in fingerprints.items():
@@ -110,28 +129,30 @@ def _other_runs(shards: list[Shard]) -> Iterator[str]:
             yield f"{shard.folder / shard.name} is from another run than most ({'; '.join(told)}): move its files away"
 
 
-def _hold_against_recipes(shard: Shard, fingerprint: Record, records: list[Record], metaprompt_dir: Path) -> None:
-    for problem in _recipe_problems(shard, fingerprint, records, metaprompt_dir):
-        raise DataError(problem)
-
-
-def _recipe_problems(shard: Shard, fingerprint: Record, records: list[Record], metaprompt_dir: Path) -> Iterator[str]:
-    seed = fingerprint.get("seed")
+def _recipe_problems(made: _Made, lists: NamesAndOpenings | None, metaprompt_dir: Path) -> Iterator[str]:
+    """What is not as the recipes say, as far as there is something to draw them from."""
+    shard, fingerprint = made.shard, made.fingerprint
+    seed, name = fingerprint.get("seed"), shard.folder / shard.name
     if not isinstance(seed, int) or not 0 <= seed < 2**63:
-        yield f"{shard.folder / shard.name} was edited: its seed is {seed}"
+        yield f"{name} was edited: its seed is {seed}"
         return
-    run = {key: fingerprint.get(key) for key in ONE_CORPUS}
+    run = {key: fingerprint.get(key) for key in ONE_RUN}
     if shard.stage != "stories":
-        yield from _other_rows(shard, list_plan(shard, "", _ENDLESS, seed, run), records)
-    elif prompt_file(metaprompt_dir, shard).exists():
-        plan = story_plan(shard, metaprompt_dir, NamesAndOpenings.read(shard.folder), None, seed, run)
-        sources = {"prompts": prompt_file(metaprompt_dir, shard).name, "names": "allnames.txt",
-                   "startings": "allstartings.txt"}
-        for key, name in sources.items():
-            if plan.fingerprint[key] != fingerprint.get(key):
-                yield f"{shard.folder / shard.name} was made with another {name} than the one there is now"
+        yield from _other_rows(shard, list_plan(shard, "", _ENDLESS, seed, run), made.records)
+    elif lists:
+        asked = {"names": (lists.names_hash, "allnames.txt"), "startings": (lists.openings_hash, "allstartings.txt")}
+        plan = None
+        if (prompts := prompt_file(metaprompt_dir, shard)).exists():
+            plan = story_plan(shard, metaprompt_dir, lists, None, seed, run)
+            asked["prompts"] = (plan.fingerprint["prompts"], prompts.name)
+        for key, (there_is, file) in asked.items():
+            if there_is != fingerprint.get(key):
+                yield f"{name} was made with another {file} than the one there is now"
                 return
-        yield from _other_rows(shard, plan, records)
+        if plan and made.of not in (None, plan.of):
+            yield f"{shard.manifest} says that there are {made.of} rows to make, {prompts.name} holds {plan.of}"
+        if plan:
+            yield from _other_rows(shard, plan, made.records)
 
 
 def _other_rows(shard: Shard, plan: Plan, records: list[Record]) -> Iterator[str]:
@@ -174,9 +195,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if found.missing:
         some = ", ".join(found.missing[:8]) + (", ..." if len(found.missing) > 8 else "")
         print(f"missing    {len(found.missing):6d} story shards: {some}")
+    if found.not_drawn:
+        print(f"recipes of {len(found.not_drawn)} story shards could not be drawn again: data{found.not_drawn[0]}.json "
+              f"{'and others ' * (len(found.not_drawn) > 1)}not found in {args.metaprompt_dir}, see --metaprompt_dir")
     for problem in found.problems:
         print(f"problem    {problem}")
-    print("all that is there is sound" if not found.problems else f"{len(found.problems)} problems")
+    sound = "all that could be looked at is sound" if found.not_drawn else "all that is there is sound"
+    print(f"{len(found.problems)} problems" if found.problems else sound)
     return 0 if found.sound else 1
 
 

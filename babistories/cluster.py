@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from babistories.files import DataError, HeldElsewhere
+from babistories.files import DataError, HeldElsewhere, in_a_line
 from babistories.queues import ATTEMPTS, Progress, SharedQueue
 from babistories.work import Run
 
@@ -52,7 +52,8 @@ class QueueClient:
         return answer == "go"
 
     def opened(self, number: int, rows: int, there: int) -> None:
-        self._note("opened", number, rows, there)
+        self.events.append(("opened", number, rows, there))
+        self._send()  # at once: it tells what a worker made that died before it could report
 
     def made(self, number: int, rows: int, tokens: int) -> None:
         self._note("made", number, rows, tokens)
@@ -99,7 +100,7 @@ class Worker:
         except DataError as error:
             return str(error)
         except OSError as error:
-            return f"{error.filename or 'file'}: {error.strerror or error}"
+            return in_a_line(error)
         return None
 
 
@@ -208,13 +209,16 @@ def shape(nodes: list[dict[str, float]], workers: int | None, gpus: float | None
     (8, {'num_gpus': 1, 'num_cpus': 1})
     >>> shape([{"CPU": 2}], None, None, None)
     (1, {'num_gpus': 0, 'num_cpus': 2})
+    >>> shape([{"CPU": 8, "GPU": 1}], None, 0.2, None)
+    (5, {'num_gpus': 0.2, 'num_cpus': 1})
     """
     if gpus is None:
         gpus = 1 if any(node.get("GPU") for node in nodes) else 0
     if cpus is None:
         cores = min((node["CPU"] for node in nodes if node.get("CPU")), default=1)
         cpus = 1 if gpus else max(1, cores // -(-(workers or 1) // len(nodes)))
-    fit = sum(int(min(node.get("GPU", 0) // gpus if gpus else 1e9, node.get("CPU", 0) // cpus)) for node in nodes)
+    asked = {"GPU": gpus, "CPU": cpus}  # of a share such as 0.2, rounding would lose one: 1 // 0.2 is 4
+    fit = sum(min(int(node.get(key, 0) / share + 1e-6) for key, share in asked.items() if share) for node in nodes)
     if not fit:
         raise DataError(f"no machine of the cluster has {cpus:g} CPU cores and {gpus:g} GPUs for a worker: "
                         "see --cpus_per_worker and --gpus_per_worker")
@@ -235,7 +239,7 @@ def _connect(address: str | None) -> Any:
             host, _, port = address.rpartition(":")
             socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         if address:
             raise DataError(f"no Ray cluster at {address}: {_line(error)} (one that asks for a token needs "
                             "RAY_AUTH_MODE=token here too)") from None

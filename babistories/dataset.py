@@ -7,11 +7,9 @@ file (`--input`) have no shard, so their prompt columns are empty.
 
 import contextlib
 import json
-import os
 import re
-import shutil
 from collections import Counter
-from collections.abc import Collection, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from typing import Any
 from tqdm import tqdm
 
 from babistories.corpus import LEDGER, SETS
-from babistories.files import DataError, Unwritable, before_write, checksum, exclusive, sync_folder
+from babistories.files import DataError, checksum
 from babistories.folders import find, refuse_mixed, story_shard
 from babistories.shards import Record, Shard
 
@@ -221,47 +219,3 @@ def _is_text(value: Any) -> bool:
 def _is_int64(value: Any) -> bool:
     """Whether a value is a whole number that a column can hold, and not negative."""
     return type(value) is int and 0 <= value < 1 << 63
-
-
-@contextlib.contextmanager
-def finished_folder(target: Path, holds: Collection[str]) -> Iterator[Path]:
-    """A folder that appears under its name complete or not at all. Fill the one that this yields.
-
-    An earlier folder of that name is replaced when it holds nothing but files named in `holds`.
-
-    >>> folder = getfixture("tmp_path") / "tokens"
-    >>> with finished_folder(folder, {"train.bin"}) as temporary:
-    ...     _ = (temporary / "train.bin").write_bytes(b"1")
-    >>> [path.name for path in folder.iterdir()]
-    ['train.bin']
-    """
-    target = target.resolve()
-    temporary, old = (target.with_name(f".{target.name}.{kind}") for kind in ("tmp", "old"))
-    with exclusive(target.with_name(f".{target.name}.lock")):
-        if target.exists():
-            for path in target.iterdir() if target.is_dir() else [target]:
-                if path.name not in holds:
-                    raise DataError(f"{path} is not ours to replace: move it away, or name another --out_dir")
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-        try:
-            yield temporary
-            for folder, _, names in os.walk(temporary):
-                for name in names:
-                    with open(Path(folder, name), "rb+") as file:
-                        before_write("sync", Path(folder, name))
-                        os.fsync(file.fileno())
-                sync_folder(Path(folder))
-            before_write("rename", target)
-            if target.exists():
-                shutil.rmtree(old, ignore_errors=True)
-                target.rename(old)
-            temporary.rename(target)
-            sync_folder(target.parent)
-            shutil.rmtree(old, ignore_errors=True)
-        except OSError as error:
-            if error.filename is None or Path(error.filename).is_relative_to(temporary):
-                raise Unwritable(f"cannot write {target}: {error.strerror or error}") from None
-            raise
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)

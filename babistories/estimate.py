@@ -115,7 +115,7 @@ class Estimate:
         found.rows_a_second, found.tokens_a_second = found.measured / span, (end[2] - begin[2]) / span
 
     def _judge(self, found: Sample, made: dict[int, Completion]) -> None:
-        judge = Judge(Rules())
+        judge, error = Judge(Rules()), ""
         for number, completion in made.items():
             plan, ask = self.asks[number]
             if completion.finish not in ("stop", "length"):
@@ -134,7 +134,9 @@ class Estimate:
                 found.characters += len(story)
                 found.corpus_bytes += 2 * _size(story)  # in stories_clean.txt, and in one of the sets
         if not found.made:
-            raise DataError(f"all {found.failed} rows of the sample failed ({error}): nothing to estimate")
+            late = f"none ended in {found.seconds:.0f} seconds"
+            why = f"all {found.failed} failed: {error}" if found.failed else late
+            raise DataError(f"no row of the sample was made ({why}): nothing to estimate")
 
     def told(self, found: Sample) -> str:
         """One screen for the user."""

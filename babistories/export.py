@@ -9,8 +9,8 @@ from tqdm import tqdm
 
 from babistories.card import LOADED_AS, card
 from babistories.corpus import SETS
-from babistories.dataset import Corpus, finished_folder
-from babistories.files import atomic_writer
+from babistories.dataset import Corpus
+from babistories.files import atomic_writer, finished_folder
 
 ROWS_A_FILE = 50_000  # about 0.5 GB of memory while they are collected, about 20 MB as a file
 

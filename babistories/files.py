@@ -1,10 +1,12 @@
 """Files that are never half-written, locks that die with their holder, and the error a user can mend."""
 
 import contextlib
+import errno
 import hashlib
 import os
+import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -21,6 +23,19 @@ class HeldElsewhere(DataError):
 
 class Unwritable(DataError):
     """A disk or folder cannot be written: what else the command would write there cannot be either."""
+
+
+# The operating system's errors that meet every shard alike, whichever is opened.
+OF_ALL_SHARDS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+
+
+def in_a_line(error: OSError, otherwise: Path | str = "file") -> str:
+    """An error of the operating system, with the file that it is about.
+
+    >>> in_a_line(PermissionError(13, "Permission denied", "data/00_0.txt"))
+    'data/00_0.txt: Permission denied'
+    """
+    return f"{error.filename or otherwise}: {error.strerror or error}"
 
 
 def before_write(action: str, path: Path) -> None:
@@ -152,6 +167,51 @@ def exclusive(path: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             path.unlink()
         lock.release()
+
+
+@contextlib.contextmanager
+def finished_folder(target: Path, holds: Collection[str]) -> Iterator[Path]:
+    """A folder that appears under its name complete or not at all. Fill the one that this yields.
+
+    An earlier folder of that name is replaced when it holds nothing but files named in `holds`.
+
+    >>> folder = getfixture("tmp_path") / "tokens"
+    >>> with finished_folder(folder, {"train.bin"}) as temporary:
+    ...     _ = (temporary / "train.bin").write_bytes(b"1")
+    >>> [path.name for path in folder.iterdir()]
+    ['train.bin']
+    """
+    target = target.resolve()
+    temporary, old = (target.with_name(f".{target.name}.{kind}") for kind in ("tmp", "old"))
+    with exclusive(target.with_name(f".{target.name}.lock")):
+        if target.exists():
+            for path in target.iterdir() if target.is_dir() else [target]:
+                if path.name not in holds:
+                    raise DataError(f"{path} is not ours to replace: move it away, or name another folder")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        try:
+            yield temporary
+            for folder, _, names in os.walk(temporary):
+                for name in names:
+                    with open(Path(folder, name), "rb+") as file:
+                        before_write("sync", Path(folder, name))
+                        os.fsync(file.fileno())
+                sync_folder(Path(folder))
+            before_write("rename", target)
+            if target.exists():
+                shutil.rmtree(old, ignore_errors=True)
+                target.rename(old)
+            temporary.rename(target)
+            sync_folder(target.parent)
+            shutil.rmtree(old, ignore_errors=True)
+        except OSError as error:
+            where = error.filename2 or error.filename  # in copying, the second is the one that is written
+            if where is None or Path(where).is_relative_to(temporary):
+                raise Unwritable(f"cannot write {target}: {error.strerror or error}") from None
+            raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def lines(text: str) -> list[str]:

@@ -1,8 +1,11 @@
 """Manifests: the fingerprint of a shard (everything that decides its content), and the form that its records have.
 
-What is read back from a disk may have been damaged or edited, so its form is looked at before it is used.
+What is read back from a disk may have been damaged or edited, so its form is looked at before it is used, and it is
+held against the digest that it carries.
 """
 
+import hashlib
+import json
 import math
 from collections.abc import Set
 from typing import Any
@@ -10,7 +13,8 @@ from typing import Any
 from babistories.files import DataError
 
 Record = dict[str, Any]
-ONE_CORPUS = ("model", "revision", "quantization", "chat_form", "sampling")  # in which all shards of a corpus agree
+ONE_RUN = ("model", "revision", "quantization", "chat_form", "sampling")  # the common part of a run's fingerprints
+ONE_CORPUS = (*ONE_RUN, "names", "startings")  # in which all shards of a corpus agree; only stories have the last two
 
 
 class AnotherRun(DataError):
@@ -38,12 +42,25 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:24] + "..."
 
 
+def digest(manifest: Record) -> str:
+    """SHA-256 of everything else that a manifest says, however its JSON is laid out.
+
+    >>> digest({"rows": 3, "of": 3}) == digest({"of": 3, "rows": 3, "digest": "..."}) != digest({"rows": 3, "of": 4})
+    True
+    """
+    content = {key: value for key, value in manifest.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
 def is_manifest(value: Any, names: Set[str]) -> bool:
-    """Whether a JSON value has a manifest's form. `names` are the files that it may describe."""
+    """Whether a JSON value has a manifest's form. `names` are the files that it describes.
+
+    Its digest must be right where there is one (manifests of other programs may have none).
+    """
     if not isinstance(value, dict):
         return False
     files, skipped, answers = value.get("files"), value.get("skipped"), value.get("answers", [])
-    seconds = value.get("seconds", 0)
+    seconds, sizes = value.get("seconds", 0), value.get("bytes", dict.fromkeys(names, 0))
     return (
         isinstance(value.get("fingerprint"), dict)
         and all(_is_count(value.get(key)) for key in ("rows", "of", "made", "tokens"))
@@ -51,12 +68,26 @@ def is_manifest(value: Any, names: Set[str]) -> bool:
         and isinstance(seconds, int | float)
         and 0 <= seconds < math.inf
         and isinstance(files, dict)
-        and files.keys() <= names
+        and files.keys() == names
+        and isinstance(sizes, dict)
+        and sizes.keys() == names
+        and all(map(_is_count, sizes.values()))
         and isinstance(skipped, list)
         and all(isinstance(one, dict) and _is_count(one.get("row")) and _is_text(one.get("reason")) for one in skipped)
         and isinstance(answers, list)
         and all(isinstance(one, dict) and _is_count(one.get("characters")) for one in answers)
+        and ("digest" not in value or value["digest"] == digest(value))
     )
+
+
+def counts(records: list[Record]) -> dict[str, int]:
+    """What a manifest says of a shard's rows in numbers.
+
+    >>> counts([{"row": 0, "text": "Once", "tokens": 1}, {"row": 1, "skipped": "no prompt"}])
+    {'made': 1, 'tokens': 1}
+    """
+    made = [record for record in records if "skipped" not in record]
+    return {"made": len(made), "tokens": sum(record["tokens"] for record in made)}
 
 
 def row_number(record: Any) -> int:

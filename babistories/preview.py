@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 
+from babistories.manifests import differences
 from babistories.plans import Plan
 from babistories.prompts import story_text
 from babistories.shards import Shard
@@ -21,21 +22,28 @@ def dry_run(shards: Sequence[Shard], plan: Callable[[Shard], Plan]) -> int:
     lines.append(f"Would be written to {first.shard.folder} ({len(shards):,} shards; nothing was written now):")
     for shard in shards[:_SHARDS]:
         names = f"{shard.text.name}, {shard.prompts.name}, {shard.manifest.name}"
-        lines.append(f"  {names}: {_state(shard, plan(shard).rows)}")
+        lines.append(f"  {names}: {_state(shard, plan(shard))}")
     if len(shards) > _SHARDS:
         lines.append(f"  and so on, to {shards[-1].text.name}")
     print("\n".join(lines))
     return 0
 
 
-def _state(shard: Shard, rows: int) -> str:
+def _state(shard: Shard, plan: Plan) -> str:
     if shard.text.exists():
         manifest = shard.read_manifest()
-        there = manifest["rows"] if manifest else rows
-        return "complete" if there >= rows else f"{there:,} of {rows:,} stories are there"
-    if shard.partial.exists():
-        return f"{len(shard.read_partial()[1]):,} of {rows:,} stories are there"
-    return f"{rows:,} stories"
+        if manifest is None:
+            return "made by another program: move it away"
+        found, there = manifest["fingerprint"], manifest["rows"]
+    elif shard.partial.exists():
+        found, rows, _ = shard.read_partial()
+        there = len(rows)
+    else:
+        return f"{plan.rows:,} stories"
+    # What a run without a model does not know, it cannot compare.
+    if told := differences(plan.fingerprint, {key: found.get(key) for key in plan.fingerprint}):
+        return f"from another run ({'; '.join(told)}): move it away"
+    return "complete" if shard.text.exists() and there >= plan.rows else f"{there:,} of {plan.rows:,} stories are there"
 
 
 def estimate(run: Run) -> int:

@@ -143,7 +143,7 @@ class LocalQueue:
 class SharedQueue:
     """The shards of a cluster's run: one process asked by all workers, each under its own name. No Ray in here.
 
-    A shard that failed, or whose worker died, is handed out again, ATTEMPTS times in all.
+    A shard that failed, or whose worker died, is handed out again, until ATTEMPTS in a row came to nothing.
     """
 
     def __init__(self, names: list[str]):
@@ -151,7 +151,8 @@ class SharedQueue:
         self.left = deque(range(len(names)))
         self.waiting: dict[int, float] = {}  # held by a process that is no worker: when to look again
         self.taken: dict[int, str] = {}  # by which worker
-        self.errors: dict[int, list[str]] = {}
+        self.errors: dict[int, list[str]] = {}  # since rows of the shard were made
+        self.grown: set[int] = set()  # shards of which rows were made since they were taken
         self.there: dict[int, int] = {}  # rows of a shard that are known to be made
         self.by_worker: Counter[str] = Counter()  # rows made
         self.heard: set[str] = set()  # workers that have begun
@@ -167,6 +168,7 @@ class SharedQueue:
         if not self._heard(worker) or not self.left:
             return None
         self.taken[number := self.left.popleft()] = worker
+        self.grown.discard(number)
         return number
 
     def again(self, worker: str) -> str:
@@ -189,17 +191,18 @@ class SharedQueue:
         return self._heard(worker)
 
     def leave(self, worker: str, error: str, blame: bool) -> bool:
-        """A worker has ended: others get its shards. `blame` counts it as a failure of these shards.
+        """A worker has ended: others get its shards. `blame` counts it as a failure of those that had not grown.
 
         Returns whether the worker had made anything.
         """
-        for number in [number for number, its in self.taken.items() if its == worker]:
-            if blame:
-                self._failed(worker, number, error)
-            else:
-                del self.taken[number]
-                self.left.appendleft(number)
-        if not blame:
+        theirs = {number for number, its in self.taken.items() if its == worker}
+        blamed = theirs - self.grown if blame else set()
+        for number in sorted(blamed):
+            self._failed(worker, number, error)
+        for number in sorted(theirs - blamed, reverse=True):
+            del self.taken[number]
+            self.left.appendleft(number)
+        if not blame or theirs - blamed:
             self.news["said"].append(f"{error}: other workers go on")
         self.gone.add(worker)
         return self.by_worker[worker] > 0
@@ -227,10 +230,15 @@ class SharedQueue:
         if number not in self.there:
             self.news["opened"].append(rows)
         # What a worker made but could not report any more is found by the next one that opens the shard.
+        if there > self.there.get(number, 0):
+            self.errors.pop(number, None)
         self.news["found"] += there - self.there.get(number, 0)
         self.there[number] = there
 
     def _made(self, worker: str, number: int, rows: int, tokens: int) -> None:
+        if rows:
+            self.grown.add(number)
+            self.errors.pop(number, None)
         self.there[number] += rows
         self.by_worker[worker] += rows
         self.news["made"] += rows

@@ -25,7 +25,7 @@ from babistories.files import (
     lines,
     sync_folder,
 )
-from babistories.manifests import AnotherRun, Record, differences, is_manifest, row_number
+from babistories.manifests import AnotherRun, Record, counts, differences, digest, is_manifest, row_number
 
 __all__ = ["AnotherRun", "Record", "Shard", "ShardWriter"]
 _REMAKE = "delete the shard's files and make it again"
@@ -62,6 +62,11 @@ class Shard:
         return self.folder / f"prompt{self.name}.txt"
 
     @property
+    def finals(self) -> tuple[Path, ...]:
+        """The files that a manifest describes."""
+        return (self.prompts, self.text) if self.stage == "stories" else (self.text,)
+
+    @property
     def manifest(self) -> Path:
         return self.folder / f"{self.name}.manifest.json"
 
@@ -77,20 +82,27 @@ class Shard:
         """The manifest, or None where there is none (a shard of the classic scripts, or none at all)."""
         try:
             manifest = json.loads(self.manifest.read_text(encoding="utf-8"))
+            sound = is_manifest(manifest, {path.name for path in self.finals})
         except FileNotFoundError:
             return None
         except (ValueError, RecursionError) as error:
             raise DataError(f"{self.manifest} is not JSON ({error}): {_REMAKE}") from None
-        if not is_manifest(manifest, {self.text.name, self.prompts.name}):
+        if not sound:
             raise DataError(f"{self.manifest} was edited or is no manifest of a shard: {_REMAKE}")
         return manifest
 
-    def verify(self, manifest: Record) -> None:
-        """Hold the final files against the manifest's checksums."""
-        for name, expected in manifest["files"].items():
-            if checksum(self.folder / name) != expected:
-                raise DataError(f"{self.folder / name} is not what {self.manifest.name} describes (checksum differs): "
-                                f"{_REMAKE}")
+    def verify(self, manifest: Record, read: bool = True) -> None:
+        """Hold the final files against the manifest's checksums or, unless they are to be read, its sizes."""
+        for path in self.finals:
+            if not path.exists():
+                raise DataError(f"{path} is missing: {_REMAKE}")
+            if read:
+                sound = checksum(path) == manifest["files"][path.name]
+            else:
+                sound = manifest.get("bytes", {}).get(path.name) in (None, path.stat().st_size)
+            if not sound:
+                raise DataError(f"{path} is not what {self.manifest.name} describes "
+                                f"({'checksum' if read else 'size'} differs): {_REMAKE}")
 
     def read_records(self) -> list[Record]:
         """The rows of a complete shard as they stood in its partial file. DataError when its files do not agree."""
@@ -105,6 +117,9 @@ class Shard:
             raise DataError(f"{self.text} or its manifest was edited ({error}): {_REMAKE}") from None
         if len(rows) != manifest["rows"] or rows != list(range(len(rows))):
             raise DataError(f"{self.text} holds {len(rows)} rows, its manifest says {manifest['rows']}: {_REMAKE}")
+        for key, count in counts(records).items():
+            if manifest[key] != count:
+                raise DataError(f"{self.text} holds {count} {key}, its manifest says {manifest[key]}: {_REMAKE}")
         return records
 
     def _rows_of_files(self, manifest: Record) -> list[Record]:
@@ -189,8 +204,7 @@ class ShardWriter:
                 raise DataError(f"{shard.text} has no manifest, so it was made by another program: move it away")
             self._same_run(shard.text, manifest["fingerprint"])
             self.complete = manifest["rows"] >= self.rows
-            if lost := [name for name in manifest["files"] if not (shard.folder / name).exists()]:
-                raise DataError(f"{shard.folder / lost[0]} is missing: {_REMAKE}")
+            shard.verify(manifest, read=False)
         if shard.partial.exists():
             self._read_partial()
         if self.complete:
@@ -241,9 +255,8 @@ class ShardWriter:
     def finish(self, facts: Record) -> None:
         """Write the final files: manifest, recipes, text, in this order. `facts` goes into the manifest."""
         shard, records = self.shard, [self.done[row] for row in range(self.rows)]
-        made = [record for record in records if "skipped" not in record]
         texts, recipes, answers = [], [], []
-        for record in made:
+        for record in (record for record in records if "skipped" not in record):
             rest = {key: value for key, value in record.items() if key != "text"}
             if shard.stage == "stories":
                 texts.append(_line(record["text"]))
@@ -258,13 +271,14 @@ class ShardWriter:
             "fingerprint": self.fingerprint,
             "rows": self.rows,
             "of": self.of,
-            "made": len(made),
+            **counts(records),
             "skipped": [{"row": r["row"], "reason": r["skipped"]} for r in records if "skipped" in r],
-            "tokens": sum(record["tokens"] for record in made),
-            **({"answers": answers} if answers else {}),
+            **({} if shard.stage == "stories" else {"answers": answers}),
             **facts,
             "files": {path.name: hashlib.sha256(content.encode()).hexdigest() for path, content in contents.items()},
+            "bytes": {path.name: len(content.encode()) for path, content in contents.items()},
         }
+        manifest["digest"] = digest(manifest)
         if shard.text.exists():  # a shorter shard is replaced: while that lasts, no final name may say "complete"
             before_write("remove", shard.text)
             shard.text.unlink()

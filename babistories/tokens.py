@@ -15,8 +15,8 @@ from typing import Any
 from tqdm import tqdm
 
 from babistories.corpus import SETS
-from babistories.dataset import count_lines, finished_folder, notices, stories, story_manifests
-from babistories.files import DataError, atomic_writer, checksum
+from babistories.dataset import count_lines, notices, stories, story_manifests
+from babistories.files import DataError, atomic_writer, checksum, finished_folder
 
 SIDECAR = "tokens.json"
 _BATCH = 1000  # stories

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from babistories.engines import Completion, Engine, Request
-from babistories.files import DataError, HeldElsewhere, Unwritable
+from babistories.files import OF_ALL_SHARDS, DataError, HeldElsewhere, Unwritable, in_a_line
 from babistories.plans import REFUSED, Ask, Plan
 from babistories.queues import LocalQueue, Progress, Queue
 from babistories.shards import Record, Shard, ShardWriter
@@ -85,6 +85,10 @@ class Run:
                 raise
             except DataError as error:
                 self.queue.failed(number, error)
+            except OSError as error:
+                if error.errno in OF_ALL_SHARDS:
+                    raise
+                self.queue.failed(number, DataError(in_a_line(error, self.shards[number].text)))
             else:
                 yield from self._rows(_OpenShard(number, plan, writer))
 

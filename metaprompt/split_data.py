@@ -3,12 +3,13 @@
 Reads data00.json to data24.json (of TinyStories_all_data.tar.gz, or made by compose_data.py) record by record and
 writes data{NN}_{K}.json, all of a file or none. A record that cannot be used keeps its place, so that the others keep
 their numbers; it is counted here and passed over by generate.py. A file of 100,000 records gives the shards 0 to 99;
-what is left over is its last, shorter shard.
+what is left over is its last, shorter shard. Shards that an earlier, longer file gave are removed.
 
     cd metaprompt && python split_data.py
 """
 
 import json
+import re
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from babistories import cli
-from babistories.files import DataError, all_or_none, exclusive
+from babistories.files import DataError, all_or_none, before_write, exclusive
 from babistories.prompts import Record
 from babistories.streaming import json_list
 
@@ -29,18 +30,32 @@ def split(path: Path) -> str:
     """Write all shards of one prompt file, or none. Returns what was done, in a line."""
     problems, rows, number = [], 0, 0
     records = json_list(path, MADE_BY)
-    with exclusive(path.with_name(f".{path.stem}.lock")), all_or_none(path.parent) as write:
-        while values := list(islice(records, PROMPTS_A_SHARD)):
-            for row, value in enumerate(values, rows):
-                if problem := Record.read(value).problem:
-                    problems.append(f"{row} {problem}")
-            rows += len(values)
-            write(f"{path.stem}_{number}.json", json.dumps(values))
-            number += 1
-        if len(problems) == rows:
-            raise DataError(f"{path} holds no usable record: run {MADE_BY} again")
+    with exclusive(path.with_name(f".{path.stem}.lock")):
+        with all_or_none(path.parent) as write:
+            while values := list(islice(records, PROMPTS_A_SHARD)):
+                for row, value in enumerate(values, rows):
+                    if problem := Record.read(value).problem:
+                        problems.append(f"{row} {problem}")
+                rows += len(values)
+                write(f"{path.stem}_{number}.json", json.dumps(values))
+                number += 1
+            if len(problems) == rows:
+                raise DataError(f"{path} holds no usable record: run {MADE_BY} again")
+        old = remove_beyond(path, number)  # when those of now are all there: after a kill, the same command does it
     unusable = f", {len(problems)} cannot be used (record {'; '.join(problems[:3])})" if problems else ""
-    return f"{path.name}: {rows} records in {number} shards{unusable}"
+    removed = f", {old} of an earlier, longer file removed" if old else ""
+    return f"{path.name}: {rows} records in {number} shards{removed}{unusable}"
+
+
+def remove_beyond(path: Path, count: int) -> int:
+    """Remove the shards of a prompt file from this number on; returns how many there were."""
+    form = re.compile(rf"{path.stem}_(0|[1-9][0-9]*)\.json")
+    old = [shard for shard in path.parent.iterdir()
+           if (match := form.fullmatch(shard.name)) and int(match[1]) >= count and shard.is_file()]
+    for shard in old:
+        before_write("remove", shard)
+        shard.unlink()
+    return len(old)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

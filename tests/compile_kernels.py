@@ -31,6 +31,7 @@ def attention(size: int, rows: int, seen: int) -> dict[str, Any]:
             "N": seen, "WINDOW": False, "PRECISION": "tf32"}
 
 
+ARCHS = (80, 86, 90)  # A100; RTX 30 and 40; H100 and H200
 KERNELS = {  # name: (kernel, its pointers, its constants, warps, stages)
     "dequantize": (kernels._dequantize, 7, {"NESTED": True, "ROWS": 64}, 4, 2),
     "attend, single tokens": (kernels._attend, 6, attention(128, 16, 64), 4, 2),
@@ -72,4 +73,4 @@ def compiled(kernel: Any, pointers: int, constants: dict[str, Any], warps: int, 
 
 if __name__ == "__main__":
     print(json.dumps({f"{name}, sm_{arch}": compiled(*form, arch) for name, form in KERNELS.items()
-                      for arch in ((86, 90) if "attend" in name else (90,))}))
+                      for arch in ARCHS}))

@@ -7,9 +7,12 @@ import sys
 
 import pytest
 
+from babistories.check import check
+from babistories.manifests import digest
 from babistories.plans import NamesAndOpenings, list_plan, story_plan
 from babistories.shards import Shard
 from babistories.work import Run
+from tests.edits import edit, edit_and_seal
 from tests.fakes import FakeEngine
 
 RUN = {"model": "fake", "revision": "1", "quantization": "none", "chat_form": "inst", "sampling": {}}
@@ -106,22 +109,17 @@ def test_every_shard_of_another_run_is_named(folder):
         shutil.copy(folder / "data00_2.json", folder / f"data00_{number}.json")
     assert Run(shards, lambda shard: story_plan(shard, folder, lists, None, 5, RUN), FakeEngine, 9, "story")() == 0
     run_check(folder, 0)
-    edit(folder / "data" / "00_0.manifest.json", '"model": "fake"', '"model": "other"')
-    edit(folder / "data" / "00_3.manifest.json", '"revision": "1"', '"revision": "2"')
+    edit_and_seal(folder / "data" / "00_0.manifest.json", '"model": "fake"', '"model": "other"')
+    edit_and_seal(folder / "data" / "00_3.manifest.json", '"revision": "1"', '"revision": "2"')
     out = run_check(folder, 1)
     assert "00_0 is from another run than most (model is other, but most have fake)" in out
     assert "00_3 is from another run than most (revision is 2, but most have 1)" in out and "2 problems" in out
 
 
 def test_a_shard_shortened_by_a_limit_is_said_to_be(folder):
-    edit(folder / "data" / "00_0.manifest.json", '"of": 3', '"of": 9')
-    assert "2 complete, 0 in the making, 6 rows, 1 shortened by --limit" in run_check(folder, 1)
-
-
-def edit(path, old, new):
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
+    shard, lists = Shard(folder / "data", "stories", 0, 2), NamesAndOpenings.read(folder / "data")
+    assert Run([shard], lambda shard: story_plan(shard, folder, lists, 2, 5, RUN), FakeEngine, 2, "story")() == 0
+    assert "3 complete, 0 in the making, 8 rows, 1 shortened by --limit" in run_check(folder, 0)
 
 
 @pytest.mark.parametrize(("name", "old", "new", "message"), [
@@ -137,12 +135,60 @@ def edit(path, old, new):
     ("00_0.manifest.json", '"reason": "', '"reason": "refused by the engine: ', "all that is there is sound"),
     ("00_0.manifest.json", '"model": "fake"', '"model": "other"', "is from another run than most (model is"),
     ("00_0.manifest.json", '"row": 1', '"row": "one"', "was edited"),
+    ("00_0.manifest.json", '"of": 3', '"of": 9', "says that there are 9 rows to make, data00_0.json holds 3"),
+    ("00_0.manifest.json", '"made": 2', '"made": 3', "holds 2 made, its manifest says 3"),
+    ("00_0.manifest.json", '"tokens": 14', '"tokens": 15', "holds 14 tokens, its manifest says 15"),
+    ("names0.manifest.json", '"tokens": 7', '"tokens": 8', "holds 22 tokens, its manifest says 21"),
     ("00_0.manifest.json", "{", "", "is not JSON"),
     ("allnames.txt", "Bai", "Kai", "was made with another allnames.txt"),
 ])
 def test_an_edited_file_is_noticed(folder, name, old, new, message):
-    edit(folder / "data" / name, old, new)
+    """Of manifests, also where the digest was made again."""
+    (edit_and_seal if name.endswith(".json") and new else edit)(folder / "data" / name, old, new)
     assert message in run_check(folder, 1)
+
+
+@pytest.mark.parametrize(("name", "old", "new"), [
+    ("00_0", '"made_in_last_run": 2', '"made_in_last_run": 3'), ("00_0", '"model": "fake"', '"model": "other"'),
+    ("names0", '"question": "q"', '"question": "r"'), ("names0", '"finish": "stop"', '"finish": "length"'),
+    ("00_0", '"engine": "fake"', '"engine": "none"'), ("00_0", '"engine"', '"notice": "no toy", "engine"'),
+])
+def test_a_manifest_is_held_against_its_own_digest(folder, name, old, new):
+    edit(folder / "data" / f"{name}.manifest.json", old, new)
+    assert f"{name}.manifest.json was edited" in run_check(folder, 1)
+
+
+def test_a_manifest_vouches_for_all_files_and_for_itself(folder):
+    path = folder / "data" / "00_0.manifest.json"
+    manifest = json.loads(path.read_text())
+    for files in ({}, {"00_0.txt": manifest["files"]["00_0.txt"]}):
+        changed = {**manifest, "files": files}
+        path.write_text(json.dumps({**changed, "digest": digest(changed)}))
+        edit(folder / "data" / "00_0.txt", "B", "b")
+        assert "00_0.manifest.json was edited" in run_check(folder, 1)
+        edit(folder / "data" / "00_0.txt", "b", "B")
+    del manifest["digest"]
+    path.write_text(json.dumps(manifest))
+    assert "00_0.manifest.json has no digest" in run_check(folder, 1)
+
+
+def test_recipes_that_cannot_be_drawn_again_are_counted(folder):
+    for number in (0, 1, 2):
+        (folder / f"data00_{number}.json").unlink()
+    out = run_check(folder, 1)
+    assert "recipes of 2 story shards could not be drawn again: data00_0.json and others not found in ." in out
+    assert "see --metaprompt_dir" in out and "all that could be looked at is sound" in out
+    edit(folder / "data" / "allnames.txt", "Bai", "Kai")
+    assert "00_1 was made with another allnames.txt" in run_check(folder, 1)
+
+
+def test_the_lists_are_read_once_for_a_folder(folder, monkeypatch):
+    read, calls = NamesAndOpenings.read, []
+    monkeypatch.setattr(NamesAndOpenings, "read", lambda of: (calls.append(of), read(of))[1])
+    assert not check(folder / "data", folder).problems and len(calls) == 1
+    (folder / "data" / "allnames.txt").unlink()
+    (problem,) = check(folder / "data", folder).problems
+    assert "allnames.txt not found: run data/filter_name.py first" in problem
 
 
 def test_an_edited_prompt_file_is_noticed(folder):
@@ -156,7 +202,7 @@ def test_a_text_edited_together_with_its_checksum_is_noticed(folder):
     text = folder / "data" / "00_0.txt"
     before = hashlib.sha256(text.read_bytes()).hexdigest()
     edit(text, "Tell it.", "Sell it.")
-    edit(folder / "data" / "00_0.manifest.json", before, hashlib.sha256(text.read_bytes()).hexdigest())
+    edit_and_seal(folder / "data" / "00_0.manifest.json", before, hashlib.sha256(text.read_bytes()).hexdigest())
     assert "does not begin with its prompt and opening" in run_check(folder, 1)
 
 

@@ -5,12 +5,13 @@ import re
 
 import pytest
 
-from babistories import dataset
+from babistories import dataset, files
 from babistories.card import card
 from babistories.corpus import SETS
-from babistories.dataset import Corpus, finished_folder
+from babistories.dataset import Corpus
 from babistories.export import export
-from babistories.files import DataError, Unwritable
+from babistories.files import DataError, Unwritable, finished_folder
+from tests.edits import edit_and_seal
 from tests.finished import NOTICE, SEED, finished, lines, story, write_sets
 
 SCRIPT = "data/export_dataset.py"
@@ -74,7 +75,7 @@ def test_a_second_run_replaces_the_first_by_the_same_files(data, run_script):
 def test_a_folder_with_other_files_is_not_replaced(data, run_script):
     finished(data)
     done = run_script(SCRIPT, "--data_dir", data, "--out_dir", data, status=1)
-    assert "is not ours to replace: move it away, or name another --out_dir" in done.stderr
+    assert "is not ours to replace: move it away, or name another folder" in done.stderr
 
 
 def test_a_set_without_stories_is_left_out(data, tmp_path):
@@ -223,7 +224,7 @@ DAMAGE = {
     "edited prompts": (lambda data: damage(data, "prompt00_0.txt", lambda old: old.replace(b"hot", b"red")),
                        "prompt00_0.txt is not what 00_0.manifest.json describes"),
     "no manifest": (lambda data: damage(data, "00_0.manifest.json", lambda old: b"{}"), "00_0.manifest.json was"),
-    "mixed": (lambda data: damage(data, "00_1.manifest.json", lambda old: old.replace(b"tiny/model", b"tiny/other")),
+    "mixed": (lambda data: edit_and_seal(data / "00_1.manifest.json", "tiny/model", "tiny/other"),
               "00_1.txt and 00_0.txt are from different runs (model is tiny/other"),
 }  # fmt: skip
 
@@ -256,7 +257,7 @@ def test_what_a_classic_shard_holds_is_taken_as_far_as_it_goes(data, tmp_path):
 
 def test_mixed_shards_can_be_allowed(data, run_script):
     finished(data)
-    damage(data, "00_1.manifest.json", lambda old: old.replace(b"tiny/model", b"tiny/other"))
+    edit_and_seal(data / "00_1.manifest.json", "tiny/model", "tiny/other")
     assert "--allow_mixed" in run_script(SCRIPT, "--data_dir", data, status=1).stderr
     run_script(SCRIPT, "--data_dir", data, "--allow_mixed")
     assert "| model | tiny/model; tiny/other |" in (data / "dataset" / "README.md").read_text()
@@ -275,7 +276,7 @@ def test_a_folder_is_whole_or_the_old_one(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(Unwritable, match=r"cannot write .*/tokens: No space left"):
-        patch.setattr(dataset, "before_write", full)
+        patch.setattr(files, "before_write", full)
         make("new")
     assert contents(tmp_path) == {"tokens/train.bin": b"old"}
     make("new")

@@ -1,18 +1,22 @@
 """Weights in 4 bits: all of them, never the whole model in more, and copies that give the same."""
 
 import json
+import shutil
+import signal
 from pathlib import Path
 
 import bitsandbytes as bnb
 import pytest
 import torch
+from safetensors import SafetensorError
 from test_engine import complete, engine_of, requests
 from tiny_models import build, tiny_model  # noqa: F401
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from babistories.engines import copies, find_model, four_bit, load, loading
 from babistories.engines.model_files import COPY_KEY
-from babistories.files import DataError
+from babistories.files import DataError, Unwritable
+from tests.faults import pipeline
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")
@@ -138,7 +142,8 @@ def test_unpacked_weights_are_the_values_of_the_4_bits(tiny_model):  # noqa: F81
 def test_a_copy_gives_the_same_bit_for_bit(tiny_model, tmp_path, run_script, kind):  # noqa: F811
     folder, copy = tiny_model(kind, True), tmp_path / "copy"
     if kind == "mixtral":
-        assert "weights in 4 bits" in run_script("quantize_model.py", "--model", folder, "--out", copy).stdout
+        assert "weights in 4 bits" in run_script("quantize_model.py", "--model", folder, "--out", copy,
+                                                        "--device", "cpu").stdout
     else:
         loading.save_copy(find_model(str(folder)), copy, "cpu")
     files, original = find_model(str(copy)), find_model(str(folder))
@@ -180,6 +185,55 @@ def test_errors_about_copies_are_one_line(tiny_model, tmp_path, run_script):  # 
     weights.write_bytes(weights.read_bytes()[:-1000])
     with pytest.raises(DataError, match="cannot be loaded"):
         loaded(copy)
+
+
+def copying(folder, parent, fault="", **options):
+    """Status and messages of quantize_model.py as a process of its own, with a fault in it, and the steps it took."""
+    log = parent / "steps"
+    log.unlink(missing_ok=True)
+    command = ["quantize_model.py", "--model", str(folder), "--out", str(parent / "copy"), "--device", "cpu"]
+    status, error = pipeline.run(command, parent, fault, engine="real", log=log, **options)
+    return status, error, log.read_text().splitlines()
+
+
+def test_a_copy_is_whole_or_not_there(tiny_model, tmp_path):  # noqa: F811
+    """Killed while it is being written, or just before it gets its name: the same command makes it."""
+    folder, parent = tiny_model("mixtral"), tmp_path / "parent"
+    parent.mkdir()
+    status, error, steps = copying(folder, parent)
+    assert status == 0, error
+    wanted = {path.name: path.read_bytes() for path in (parent / "copy").iterdir()}
+    shutil.rmtree(parent / "copy")
+    (weights,) = (number for number, step in enumerate(steps) if step.endswith("model.safetensors") and "sync" in step)
+    (named,) = (number for number, step in enumerate(steps) if step.startswith("hook rename"))
+    for step in (weights, named):
+        assert copying(folder, parent, f"{step} SIGKILL")[0] == -signal.SIGKILL
+        assert not (parent / "copy").exists()
+    assert copying(folder, parent)[0] == 0
+    assert {path.name: path.read_bytes() for path in (parent / "copy").iterdir()} == wanted
+    assert {path.name for path in parent.iterdir()} == {"copy", "steps"}
+
+
+def test_a_copy_that_does_not_fit_on_the_disk_is_one_line(tiny_model, tmp_path, monkeypatch):  # noqa: F811
+    """safetensors has an error of its own for it, and copying names the file that is read."""
+    def full(*_, **__):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    files, copy = find_model(str(tiny_model("mixtral"))), tmp_path / "new" / "copy"
+    monkeypatch.setattr(copies, "save_torch_state_dict", full)
+    with pytest.raises(Unwritable, match="cannot write .*/new/copy: .*No space left on device"):
+        loading.save_copy(files, copy, "cpu")
+    monkeypatch.undo()
+
+    def half(source, target):
+        raise OSError(28, "No space left on device", str(source), None, str(target))
+
+    with monkeypatch.context() as patch, pytest.raises(Unwritable, match="cannot write .*/new/copy: No space left"):
+        patch.setattr(copies.shutil, "copyfile", half)
+        loading.save_copy(files, copy, "cpu")
+    assert not list(copy.parent.iterdir())
+    loading.save_copy(files, copy, "cpu")
+    assert find_model(str(copy)).is_copy
 
 
 def test_the_identity_of_a_folder_is_its_content(tmp_path):

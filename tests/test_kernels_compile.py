@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 triton = pytest.importorskip("triton")
-BLOCK_BYTES = {"sm_86": 101_376, "sm_90": 232_448}  # of shared memory that a block may have
+BLOCK_BYTES = {"sm_80": 166_912, "sm_86": 101_376, "sm_90": 232_448}  # of shared memory that a block may have
 
 
 def test_kernels_compile_and_fit(tmp_path):
@@ -22,8 +22,9 @@ def test_kernels_compile_and_fit(tmp_path):
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert len(found) >= 11
+    assert len(found) == 24
     for name, facts in found.items():
         assert facts["shared"] <= BLOCK_BYTES[name[-5:]], name
-        assert facts["spilled"] == 0 or name.endswith("sm_86"), name  # there the pieces of prompts spill a little
+        # Before Hopper, attention over pieces of prompts spills a little.
+        assert facts["spilled"] <= (100 if "attend" in name and not name.endswith("sm_90") else 0), name
         assert facts["wide_loads"] or name.startswith("sample"), name

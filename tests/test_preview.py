@@ -87,6 +87,22 @@ def test_a_dry_run_shows_the_prompts_that_the_run_will_ask(folder, run_script):
     assert "00_0.manifest.json: complete" in run_script(*options(folder, "--dry_run", "--limit", 5)).stdout
 
 
+def test_a_dry_run_names_shards_that_are_not_of_this_run(folder, run_script):
+    lists, engine = NamesAndOpenings.read(folder / "data"), Teller()
+    whole, half, foreign = (Shard(folder / "data", "stories", 0, number) for number in range(3))
+    Run([whole], lambda shard: story_plan(shard, folder, lists, 5, 0, RUN), lambda: engine, 5, "story")()
+    with pytest.raises(KeyboardInterrupt):
+        stopped = Teller(dies_after=2)
+        Run([half], lambda shard: story_plan(shard, folder, lists, 5, 0, RUN), lambda: stopped, 5, "story")()
+    foreign.text.write_text('"a story"\n')
+    shown = run_script(*options(folder, "--dry_run", "--limit", 5)).stdout
+    assert "00_0.manifest.json: complete" in shown and "00_1.manifest.json: 2 of 5 stories are there" in shown
+    assert "00_2.manifest.json: made by another program: move it away" in shown
+    shown = run_script(*options(folder, "--dry_run", "--limit", 5, "--seed", 3)).stdout
+    for name in ("00_0", "00_1"):
+        assert f"{name}.manifest.json: from another run (seed is 0, asked for 3): move it away" in shown
+
+
 def test_an_estimate_scales_the_sample_to_the_range(folder):
     before = snapshot(folder)
     asked = estimate(folder, engine := Teller(batch=20))
@@ -109,7 +125,7 @@ def test_rows_that_fail_are_counted_out(folder):
     found = asked.sample()
     assert found.failed and "more failed" in asked.told(found)
     assert found.made / (found.made + found.failed) == pytest.approx(0.5, abs=0.1)
-    with pytest.raises(DataError, match="all 100 rows of the sample failed .*the fake engine was told to fail"):
+    with pytest.raises(DataError, match=r"no row of the sample was made \(all 100 failed: the fake engine was told"):
         estimate(folder, Teller(batch=10, broken=tuple(range(100)))).sample()
 
 
@@ -136,6 +152,19 @@ def test_a_sample_that_ends_early_says_so(folder, monkeypatch):
     asked = estimate(folder, Teller(batch=50))
     found = asked.sample()
     assert not found.warm and "while places were still filling up" in asked.told(found)
+
+
+def test_a_sample_of_which_nothing_ended_in_time_is_one_line(folder, monkeypatch):
+    class Others(Teller):
+        """What ends first was asked long after the sample."""
+
+        def generate(self, requests):
+            asked = [request for _, request in zip(range(300), requests, strict=False)]
+            yield [self.answer(asked[-1])]
+
+    monkeypatch.setattr("babistories.estimate.SECONDS", 0.0)
+    with pytest.raises(DataError, match=r"no row of the sample was made \(none ended in 0 seconds\)"):
+        estimate(folder, Others(batch=50), limit=10).sample()
 
 
 def test_a_small_range_is_no_harder(folder):

@@ -9,6 +9,7 @@ import pytest
 from babistories import files, folders, shards
 from babistories.files import DataError, HeldElsewhere, atomic_writer, exclusive
 from babistories.shards import AnotherRun, Shard, ShardWriter
+from tests.edits import edit
 
 FINGERPRINT = {"stage": "stories", "seed": 0, "model": "m", "sampling": {"temperature": 1.0}}
 
@@ -140,9 +141,41 @@ def test_a_damaged_head_is_named(shard, content):
         ShardWriter(shard, FINGERPRINT, 3, 3).open()
 
 
+@pytest.mark.parametrize("rows", [2, 4])
+def test_a_shard_that_is_shorter_than_its_manifest_says_is_not_complete(shard, rows):
+    """Seen without reading it, which over thousands of shards would take long."""
+    write(shard, 2, 4)
+    shard.prompts.write_text("")
+    with pytest.raises(DataError, match=r"prompt03_17.txt is not what 03_17.manifest.json describes \(size differs"):
+        ShardWriter(shard, FINGERPRINT, rows, 4).open()
+    shard.prompts.unlink()
+    with pytest.raises(DataError, match="prompt03_17.txt is missing"):
+        ShardWriter(shard, FINGERPRINT, rows, 4).open()
+
+
+def test_a_manifest_edited_by_hand_is_not_believed(shard):
+    write(shard, 2, 4)
+    edit(shard.manifest, '"device": "cpu"', '"device": "gpu"')
+    with pytest.raises(DataError, match="03_17.manifest.json was edited"):
+        ShardWriter(shard, FINGERPRINT, 2, 4).open()
+    manifest = json.loads(shard.manifest.read_text())
+    del manifest["digest"], manifest["bytes"]  # as earlier versions wrote it
+    shard.manifest.write_text(json.dumps(manifest))
+    assert ShardWriter(shard, FINGERPRINT, 2, 4).open().complete
+
+
+def test_a_list_of_refused_answers_is_a_complete_one(tmp_path):
+    shard = Shard(tmp_path, "names", 0)
+    writer = ShardWriter(shard, FINGERPRINT, 2, 2).open()
+    writer.add(*(skipped := [{"row": row, "skipped": "refused by the engine: too long"} for row in range(2)]))
+    writer.finish({})
+    writer.close()
+    assert shard.text.read_text() == "" and shard.read_records() == skipped
+
+
 def test_a_hand_edited_shard_is_not_extended(shard):
     write(shard, 2, 4)
-    shard.text.write_text('"changed"\n"changed"\n')
+    shard.text.write_text(shard.text.read_text().replace("line", "lone"))
     with pytest.raises(DataError, match="checksum differs"):
         ShardWriter(shard, FINGERPRINT, 4, 4).open()
 
@@ -238,14 +271,16 @@ def test_find_reads_no_other_names(tmp_path):
     assert [one.name for one in folders.find(tmp_path, "names")] == ["names7"]
 
 
-def test_mixed_shards_are_refused_by_name(tmp_path):
+@pytest.mark.parametrize("key", ["model", "names", "startings"])
+def test_mixed_shards_are_refused_by_name(tmp_path, key):
+    """Of another model, or drawn from other lists. Prompt files and seeds naturally differ."""
     both = [Shard(tmp_path, "stories", 0, 0), Shard(tmp_path, "stories", 0, 1)]
-    for one, model in zip(both, ("a", "b"), strict=True):
-        writer = ShardWriter(one, {**FINGERPRINT, "model": model}, 1, 1).open()
+    for one, value in zip(both, ("a", "b"), strict=True):
+        writer = ShardWriter(one, {**FINGERPRINT, key: value, "prompts": value, "seed": ord(value)}, 1, 1).open()
         writer.add(record(0))
         writer.finish({})
         writer.close()
-    with pytest.raises(AnotherRun, match=r"00_1.txt and 00_0.txt are from different runs \(model is b, but 00_0.txt"):
+    with pytest.raises(AnotherRun, match=rf"00_1.txt and 00_0.txt are from different runs \({key} is b, but"):
         folders.refuse_mixed(both)
     folders.refuse_mixed(both, allow_mixed=True)
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from babistories.files import DataError, all_or_none
 from babistories.prompts import FEATURES, Record
 from babistories.streaming import json_list
 from tests.conftest import ROOT
+from tests.faults import pipeline
 
 
 def test_composed_prompts_are_like_those_of_tinystories(tmp_path, run_script):
@@ -123,6 +125,45 @@ def test_a_file_that_breaks_off_changes_nothing(tmp_path, run_script):
     assert "data00.json is not JSON (record 2499, character " in done.stderr and done.stderr.count("error") == 1
     assert {found.name: found.read_bytes() for found in tmp_path.glob("data00_*")} == before
     assert not list(tmp_path.glob(".data*"))
+
+
+@pytest.fixture
+def longer(tmp_path):
+    """Shards of a file that is shorter now, and files of others that look a little like them."""
+    folder = tmp_path / "metaprompt"
+    folder.mkdir()
+    values = [{"instruction": {"prompt:": f"p{number}"}} for number in range(3500)]
+    for number in range(5):
+        (folder / f"data07_{number}.json").write_text(json.dumps(values[number * 1000 : (number + 1) * 1000]))
+    for name in ("data07_04.json", "data07_9.json.bak", "data07_x.json", "data070_9.json", "data08_9.json"):
+        (folder / name).write_text("another's")
+    (folder / "data07_8.json").mkdir()
+    (folder / "data07.json").write_text(json.dumps(values[:1200]))
+    return folder
+
+
+def test_shards_of_an_earlier_longer_file_are_removed(longer, run_script):
+    others = {path.name for path in longer.iterdir()} - {f"data07_{number}.json" for number in range(5)}
+    done = run_script("metaprompt/split_data.py", "--metaprompt_dir", longer)
+    assert "1200 records in 2 shards, 3 of an earlier, longer file removed" in done.stdout
+    assert {path.name for path in longer.iterdir()} == others | {"data07_0.json", "data07_1.json"}
+    assert "removed" not in run_script("metaprompt/split_data.py", "--metaprompt_dir", longer).stdout
+
+
+def test_a_kill_while_old_shards_are_removed(longer, tmp_path):
+    def command(folder):
+        return ["metaprompt/split_data.py", "--metaprompt_dir", str(folder)]
+
+    wanted = pipeline.copy(longer, tmp_path / "wanted")
+    pipeline.finish(command(wanted), wanted, log=tmp_path / "steps")
+    steps = (tmp_path / "steps").read_text().splitlines()
+    removals = [number for number, step in enumerate(steps) if step.startswith("hook remove")]
+    assert len(removals) == 3 and max(n for n, step in enumerate(steps) if "hook rename" in step) < removals[0]
+    for number in removals:
+        folder = pipeline.copy(longer, tmp_path / str(number))
+        assert pipeline.run(command(folder), folder, f"{number} SIGKILL")[0] == -signal.SIGKILL
+        pipeline.finish(command(folder), folder)
+        assert pipeline.contents(folder) == pipeline.contents(wanted)
 
 
 def test_when_one_file_cannot_be_written_none_appears(tmp_path, monkeypatch):

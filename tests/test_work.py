@@ -1,5 +1,6 @@
 """The run over many shards: order, resuming, failures, shards of others."""
 
+import errno
 import json
 import re
 import threading
@@ -9,7 +10,7 @@ import pytest
 
 from babistories.files import DataError, HeldElsewhere, exclusive
 from babistories.plans import NamesAndOpenings, list_plan, story_plan
-from babistories.queues import Progress
+from babistories.queues import Progress, SharedQueue
 from babistories.shards import Shard
 from babistories.work import Run
 from tests.fakes import FakeEngine
@@ -38,7 +39,7 @@ def run(plans_, engine):
     return Run(*plans_, lambda: engine, rows=15, unit="story", facts={"notice": "TOY"})()
 
 
-def files(folder, keep=("seconds", "made_in_last_run", "batch_size")):
+def files(folder, keep=("seconds", "made_in_last_run", "batch_size", "digest")):
     """What lies in a folder, the facts of manifests that may differ taken out."""
     found = {}
     for path in sorted(folder.iterdir()):
@@ -152,6 +153,68 @@ def test_a_shard_of_another_run_costs_that_shard_and_the_status(folder, capsys):
     assert (folder / "data" / "00_2.txt").exists()
     with pytest.raises(DataError, match="seed is 0, asked for 7"):
         run(plans(folder, subs=(1,), seed=7), FakeEngine())
+
+
+@pytest.fixture
+def unreadable(folder):
+    """Ways in which one shard of three cannot be read, while the others can."""
+    def make(which):
+        if which == "prompts":
+            (folder / "data00_1.json").unlink()
+            (folder / "data00_1.json").mkdir()
+        else:
+            (folder / "data" / "00_1.partial").mkdir()
+
+    return make
+
+
+@pytest.mark.parametrize(("which", "name"), [("prompts", "data00_1.json"), ("partial", "data/00_1.partial")])
+def test_a_shard_that_cannot_be_read_costs_that_shard(folder, unreadable, capsys, which, name):
+    unreadable(which)
+    assert run(plans(folder), FakeEngine()) == 1
+    assert f"error: {folder / name}: Is a directory" in capsys.readouterr().err
+    assert (folder / "data" / "00_0.txt").exists() and (folder / "data" / "00_2.txt").exists()
+    with pytest.raises(DataError, match=f"{name}: Is a directory"):
+        run(plans(folder, subs=(1,)), FakeEngine())
+
+
+class AsOneWorker:
+    """A shared queue as a worker of a cluster sees it, without a cluster."""
+
+    def __init__(self, shared):
+        self.shared = shared
+
+    def take(self):
+        return self.shared.take("a")
+
+    def again(self):
+        return self.shared.again("a") == "go"
+
+    def __getattr__(self, event):
+        return lambda *told: self.shared.report("a", [(event, *(str(one) if isinstance(one, DataError) else one
+                                                                for one in told))])
+
+
+def test_a_shard_that_no_worker_can_read_takes_none_of_them_with_it(folder, unreadable):
+    """As in a cluster: the shard is given up after three attempts, the same worker makes the others."""
+    unreadable("prompts")
+    shared = SharedQueue(["00_0", "00_1", "00_2"])
+    Run(*plans(folder), FakeEngine, rows=15, unit="story").work(AsOneWorker(shared))
+    assert shared.finished() and shared.poll()["given_up"] == {"00_1": f"{folder / 'data00_1.json'}: Is a directory"}
+    assert (folder / "data" / "00_0.txt").exists() and (folder / "data" / "00_2.txt").exists()
+
+
+@pytest.mark.parametrize("code", ["ENOSPC", "EROFS", "EDQUOT", "EMFILE"])
+def test_what_no_shard_would_survive_ends_the_run(folder, code):
+    shards, plan = plans(folder)
+
+    def fails(shard):
+        if shard.sub_data_idx == 1:
+            raise OSError(getattr(errno, code), code)
+        return plan(shard)
+
+    with pytest.raises(OSError, match=code):
+        run((shards, fails), FakeEngine())
 
 
 def test_no_two_indices_of_a_list_stage_ask_for_the_same_answer(tmp_path):

@@ -27,8 +27,7 @@ _NOT_COPIED = ("config.json", "model.safetensors.index.json", "pytorch_model.bin
 
 
 def save(model: PreTrainedModel, files: ModelFiles, out: Path) -> None:
-    """Write a copy of a model that was loaded in 4 bits to the folder `out`."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Write a copy of a model that was loaded in 4 bits to the folder `out`, which is there."""
     for path in files.folder.iterdir():
         if any(path.match(pattern) for pattern in _COPIED) and path.name not in _NOT_COPIED:
             shutil.copyfile(path, out / path.name)
@@ -42,7 +41,7 @@ def save(model: PreTrainedModel, files: ModelFiles, out: Path) -> None:
     tensors |= {name: buffer for name, buffer in model.named_buffers() if name in persistent}
     save_torch_state_dict(tensors, out, max_shard_size=FILE_BYTES, metadata={"format": "pt"})
     config = {**files.config, COPY_KEY: {"name": files.name, "revision": files.revision, "quantization": "nf4"}}
-    (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")  # last: now it is a model
+    (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def load(folder: Path, config: PretrainedConfig, device: torch.device, **options: Any) -> PreTrainedModel:

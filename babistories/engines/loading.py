@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from babistories.engines import attention, copies, four_bit, norms, products
 from babistories.engines.model_files import ModelFiles
-from babistories.files import DataError
+from babistories.files import DataError, Unwritable, finished_folder, make_folder
 
 QUANTIZATIONS = ("nf4", "none")
 _NF4_BYTES = 0.56  # a weight in 4 bits with its scales, and the share of weights that stay in 16 bits
@@ -115,9 +115,14 @@ def save_copy(files: ModelFiles, out: Path, device: str | None) -> dict[str, Any
     """See `babistories.engines.save_copy`."""
     place = pick_device(device)
     check_size(files, "nf4", place, device is not None)
-    with one_thread() if place.type == "cpu" else contextlib.nullcontext():
-        model = load_model(files, "nf4", torch.bfloat16, place)
-    copies.save(model, files, out)
+    make_folder(out.absolute().parent)
+    try:
+        with finished_folder(out, ()) as folder:  # begun before the model is loaded: what cannot be written is said now
+            with one_thread() if place.type == "cpu" else contextlib.nullcontext():
+                model = load_model(files, "nf4", torch.bfloat16, place)
+            copies.save(model, files, folder)
+    except SafetensorError as error:  # a full disk, most likely: load_model has its own
+        raise Unwritable(f"cannot write {out}: {_line(error)}") from None
     return four_bit.facts(model)
 
 

@@ -56,6 +56,7 @@ class Point:
     before: Path
     after: Path
     steps: list[str]
+    seconds: float  # it takes, where an answer of the engine takes as long as in PACE
     shared: int = 0  # of these are those of the stage before, which has them tested
 
 
@@ -67,7 +68,7 @@ def points(tmp_path_factory) -> dict[str, Point]:
     found = {}
     for number, stage in enumerate(STAGES, start=1):
         after, log = pipeline.copy(folder, parent / str(number)), parent / f"{number}.log"
-        pipeline.finish(stage.command(after), after, log=log)
+        seconds = pipeline.seconds_of(stage.command(after), after, log=log, engine=pipeline.PACE)
         steps = log.read_text().splitlines()
         shared = 0
         if stage.begins_like:
@@ -75,7 +76,7 @@ def points(tmp_path_factory) -> dict[str, Point]:
             pairs = zip(steps, other.steps, strict=False)
             alike = (one.replace(str(after), "") == two.replace(str(other.after), "") for one, two in pairs)
             shared = sum(itertools.takewhile(bool, alike))
-        found[stage.name] = Point(stage, folder, after, steps, shared)
+        found[stage.name] = Point(stage, folder, after, steps, seconds, shared)
         folder = after
     return found
 

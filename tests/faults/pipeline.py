@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 RUNNER = Path(__file__).with_name("runner.py")
 TORTURE = bool(os.environ.get("TORTURE"))  # make torture: everything, not a sample
+PACE = "fake 0.03"  # an engine that leaves time to kill it
 CONTENT = {"fingerprint", "rows", "of", "made", "skipped", "tokens", "answers", "files", "notice", "prompt_source"}
 
 
@@ -68,6 +70,16 @@ def run(command: list[str], folder: Path, fault: str = "", **options: object) ->
     _, error = process.communicate(timeout=120)
     assert "Traceback" not in error, error
     return process.returncode, error
+
+
+def seconds_of(command: list[str], folder: Path, **options: object) -> float:
+    """A run that must succeed, from the moment when its script begins."""
+    process = start(command, folder, **options)  # type: ignore[arg-type]
+    assert process.stdout and process.stdout.readline() == "ready\n"
+    begun = time.monotonic()
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 0, f"{command} ended with {process.returncode}: {error}"
+    return time.monotonic() - begun
 
 
 def finish(command: list[str], folder: Path, **options: object) -> str:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from babistories import engines
 from babistories.files import DataError
+from tests.edits import edit_and_seal
 from tests.faults import pipeline, runner
 from tests.faults.pipeline import ROOT, TORTURE
 
@@ -114,6 +115,12 @@ def test_a_damaged_file(points, main, name, path, damage, figures, tmp_path):
     figures.add("damaged inputs")
     if not said:
         assert damage in HARMLESS or (path.endswith("s.txt") and damage in ONLY_TEXT) or path.endswith(".partial"), path
+        if damage in HARMLESS or path.endswith(".partial"):  # what was read is what the sound file says
+            assert main(command) == ""
+            made, wanted = ({each: content for each, content in pipeline.contents(one).items()
+                             if each != path and not (path.startswith("metaprompt") and "manifest" in each)}
+                            for one in (folder, point.after))  # a manifest names the bytes of its prompt file
+            assert made == wanted
         return
     assert Path(path).stem.split(".")[0] in said, said
     assert {each: each.read_bytes() for each in before} == before
@@ -190,7 +197,8 @@ def test_the_check_names_what_is_damaged(points, main, damage, path, figures, tm
     said = main(check)
     out = capsys.readouterr().out
     figures.add("damaged inputs")
-    if damage in HARMLESS and path.endswith(("manifest.json", "allnames.txt", "00_1.json")):
+    if said == "" and damage in HARMLESS and path.endswith((".json", "allnames.txt")):
+        assert "all that is there is sound" in out
         return  # a manifest with Windows line ends says what it said
     assert said == "status 1" and Path(path).name.split(".")[0] in out
 
@@ -238,7 +246,7 @@ def test_shards_of_different_runs_are_never_mixed(points, main, name, tmp_path):
     point = points[name]
     folder = pipeline.copy(point.before, tmp_path / "folder")
     path = folder / "data" / ("names1.manifest.json" if name == "list of names" else "00_1.manifest.json")
-    path.write_text(path.read_text().replace('"quantization": "nf4"', '"quantization": "none"'))
+    edit_and_seal(path, '"quantization": "nf4"', '"quantization": "none"')
     before = pipeline.contents(folder)
     said = main(point.stage.command(folder))
     assert "are from different runs (quantization is none, but " in said and "--allow_mixed" in said
