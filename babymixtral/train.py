@@ -204,7 +204,7 @@ def write_model(trainer: Trainer, options: argparse.Namespace, report: dict[str,
     save(weights, trainer.config, options.out)
     for file in sorted((options.work / "tokenizer").iterdir()):
         (options.out / file.name).write_bytes(file.read_bytes())
-    settings = {name: value for name, value in vars(options).items() if name not in ("out", "work")}
+    settings = {name: value for name, value in vars(options).items() if name not in ("out", "work", "start_from")}
     state = trainer.state
     facts = {
         "steps": state.step,
