@@ -64,7 +64,10 @@ class Run:
         try:
             while True:
                 if (first := next(requests := self._requests(), None)) is not None:
-                    self.engine = self.engine or self.load_engine()
+                    if self.engine is None:
+                        self.engine = self.load_engine()
+                        for shard in self.open:
+                            shard.started = time.monotonic()  # loading is not making
                     for completions in self.engine.generate(itertools.chain([first], requests)):
                         self._keep(completions)
                 if not queue.again():
