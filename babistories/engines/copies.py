@@ -27,7 +27,8 @@ _NOT_COPIED = ("config.json", "model.safetensors.index.json", "pytorch_model.bin
 
 
 def save(model: PreTrainedModel, files: ModelFiles, out: Path) -> None:
-    """Write a copy of a model that was loaded in 4 bits to the folder `out`, which is there."""
+    """Write a copy of a model that was loaded in 4 bits to the folder `out`."""
+    out.mkdir(parents=True, exist_ok=True)
     for path in files.folder.iterdir():
         if any(path.match(pattern) for pattern in _COPIED) and path.name not in _NOT_COPIED:
             shutil.copyfile(path, out / path.name)
