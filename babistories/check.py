@@ -25,6 +25,7 @@ from babistories.prompts import answer_of
 from babistories.shards import Record, Shard
 
 STAGES = ("startings", "names", "stories")
+SHOWN = 20  # rows that failed
 _ENDLESS = 1 << 32  # answers, of a list shard: more rounds can be asked for at any time
 
 
@@ -38,6 +39,7 @@ class Findings:
     rows: Counter[str] = field(default_factory=Counter)
     missing: list[str] = field(default_factory=list)
     not_drawn: list[str] = field(default_factory=list)  # story shards whose prompts are not there to draw from
+    failed: list[str] = field(default_factory=list)  # rows in the making that could not be made when last tried
     problems: list[str] = field(default_factory=list)
 
     @contextlib.contextmanager
@@ -63,6 +65,7 @@ class _Made:
     fingerprint: Record
     records: list[Record]
     of: int | None = None  # rows that a complete shard could have
+    failed: dict[int, str] = field(default_factory=dict)
 
     @classmethod
     def complete(cls, shard: Shard) -> "_Made":
@@ -79,8 +82,8 @@ class _Made:
 
     @classmethod
     def partial(cls, shard: Shard) -> "_Made":
-        fingerprint, records, _ = shard.read_partial()
-        return cls(shard, fingerprint, list(records.values()))
+        partial = shard.read_partial()
+        return cls(shard, partial.fingerprint, list(partial.done.values()), failed=partial.failed)
 
 
 def check(folder: Path, metaprompt_dir: Path) -> Findings:
@@ -100,6 +103,7 @@ def check(folder: Path, metaprompt_dir: Path) -> Findings:
                 for problem in _recipe_problems(made, lists, metaprompt_dir):
                     raise DataError(problem)
                 found.rows[stage] += len(made.records)
+                found.failed += [f"{shard.name}, row {row}: {made.failed[row]}" for row in sorted(made.failed)]
                 if stage == "stories" and not prompt_file(metaprompt_dir, shard).exists():
                     found.not_drawn.append(shard.name)
         found.problems += _other_runs([*complete, *partial])
@@ -195,6 +199,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if found.missing:
         some = ", ".join(found.missing[:8]) + (", ..." if len(found.missing) > 8 else "")
         print(f"missing    {len(found.missing):6d} story shards: {some}")
+    for row in found.failed[:SHOWN]:
+        print(f"failed     {row}")
+    if len(found.failed) > SHOWN:
+        print(f"failed     and {len(found.failed) - SHOWN} rows more")
     if found.not_drawn:
         print(f"recipes of {len(found.not_drawn)} story shards could not be drawn again: data{found.not_drawn[0]}.json "
               f"{'and others ' * (len(found.not_drawn) > 1)}not found in {args.metaprompt_dir}, see --metaprompt_dir")

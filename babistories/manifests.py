@@ -103,6 +103,15 @@ def row_number(record: Any) -> int:
     return record["row"]
 
 
+def is_failure(record: Any) -> bool:
+    """Whether a record says of a row that it could not be made, and why: it is no finished row.
+
+    >>> is_failure({"row": 7, "failed": "the server refused it"}), is_failure({"row": 8, "skipped": "no prompt"})
+    (True, False)
+    """
+    return isinstance(record, dict) and _is_count(record.get("row")) and _is_text(record.get("failed"))
+
+
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 

@@ -36,8 +36,8 @@ def _state(shard: Shard, plan: Plan) -> str:
             return "made by another program: move it away"
         found, there = manifest["fingerprint"], manifest["rows"]
     elif shard.partial.exists():
-        found, rows, _ = shard.read_partial()
-        there = len(rows)
+        partial = shard.read_partial()
+        found, there = partial.fingerprint, len(partial.done)
     else:
         return f"{plan.rows:,} stories"
     # What a run without a model does not know, it cannot compare.

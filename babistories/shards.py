@@ -13,7 +13,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from babistories.files import (
     DataError,
@@ -25,10 +25,19 @@ from babistories.files import (
     lines,
     sync_folder,
 )
-from babistories.manifests import AnotherRun, Record, counts, differences, digest, is_manifest, row_number
+from babistories.manifests import AnotherRun, Record, counts, differences, digest, is_failure, is_manifest, row_number
 
-__all__ = ["AnotherRun", "Record", "Shard", "ShardWriter"]
+__all__ = ["AnotherRun", "Partial", "Record", "Shard", "ShardWriter"]
 _REMAKE = "delete the shard's files and make it again"
+
+
+class Partial(NamedTuple):
+    """A shard in the making: finished rows by number, why others failed when last tried, the bytes of whole lines."""
+
+    fingerprint: Record
+    done: dict[int, Record]
+    failed: dict[int, str]
+    size: int
 
 
 @dataclass(frozen=True, order=True)
@@ -139,32 +148,35 @@ class Shard:
                 raise ValueError(f"{len(text)} characters, not {start}")
         return sorted(made + skipped, key=row_number)
 
-    def read_partial(self) -> tuple[Record, dict[int, Record], int]:
-        """Fingerprint, rows by number, and size in bytes of what is made so far, without a torn last line."""
+    def read_partial(self) -> Partial:
+        """What is made so far, without a torn last line."""
         data = self.partial.read_bytes()
         whole = data.rfind(b"\n") + 1
         if whole == 0:
             raise DataError(f"{self.partial} is empty or torn in its first line: delete the file")
         fingerprint: Record = {}
         done: dict[int, Record] = {}
+        failed: dict[int, str] = {}
         for number, line in enumerate(data[:whole].split(b"\n")[:-1], start=1):
             try:
                 record = json.loads(line)
                 _line(record).encode()  # half a character could not be written again
                 if number == 1:
                     fingerprint = {**record["fingerprint"]}
+                elif is_failure(record):
+                    failed[record["row"]] = record["failed"]
                 else:
                     done[row_number(record)] = record
             except (ValueError, KeyError, TypeError, RecursionError):
                 remedy = "that line (its row is made again)" if number > 1 else "the file"
                 raise DataError(f"{self.partial}, line {number}, is damaged: delete {remedy}") from None
-        return fingerprint, done, whole
+        return Partial(fingerprint, done, {row: failed[row] for row in failed.keys() - done.keys()}, whole)
 
     def read_fingerprint(self) -> Record | None:
         """Of the complete shard, or else of the one in the making; None for a shard of the classic scripts."""
         if manifest := self.read_manifest():
             return manifest["fingerprint"]
-        return self.read_partial()[0] if self.partial.exists() else None
+        return self.read_partial().fingerprint if self.partial.exists() else None
 
 
 class ShardWriter:
@@ -223,11 +235,12 @@ class ShardWriter:
     def _read_partial(self) -> None:
         """Take over the rows of the partial file. A torn last line (a kill, a full disk) is dropped."""
         path = self.shard.partial
-        fingerprint, self.done, whole = self.shard.read_partial()
-        self._same_run(path, fingerprint)
-        if whole < path.stat().st_size:
+        partial = self.shard.read_partial()
+        self.done = partial.done
+        self._same_run(path, partial.fingerprint)
+        if partial.size < path.stat().st_size:
             before_write("truncate", path)
-            os.truncate(path, whole)
+            os.truncate(path, partial.size)
 
     def _rewrite_partial(self) -> None:
         with atomic_writer(self.shard.partial) as file:
@@ -235,7 +248,7 @@ class ShardWriter:
             file.writelines(_line(self.done[row]) for row in sorted(self.done))
 
     def add(self, *records: Record) -> None:
-        """Keep finished rows: written and synced when this returns."""
+        """Keep finished rows, and the reason of rows that failed: written and synced when this returns."""
         path = self.shard.partial
         try:
             if self._file is None:  # unbuffered: after a full disk nothing is left over that a close would write
@@ -250,7 +263,7 @@ class ShardWriter:
                 raise Unwritable(f"{path} was deleted while it was written: run again")
         except OSError as error:
             raise Unwritable(f"cannot write {path}: {error.strerror}; finished rows are kept, run again") from None
-        self.done |= {record["row"]: record for record in records}
+        self.done |= {record["row"]: record for record in records if not is_failure(record)}
 
     def finish(self, facts: Record) -> None:
         """Write the final files: manifest, recipes, text, in this order. `facts` goes into the manifest."""

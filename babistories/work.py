@@ -132,6 +132,7 @@ class Run:
                     self.queue.say(f"{shard.plan.shard.name}, row {ask.row}: {completion.error}")
                 if completion.finish == "error":
                     shard.failed += 1
+                    shard.writer.add({"row": ask.row, "failed": completion.error or "no reason is known"})
                 elif completion.finish == "refused":
                     records.append({"row": ask.row, "skipped": f"{REFUSED}: {completion.error}"})
                 else:

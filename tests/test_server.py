@@ -313,6 +313,11 @@ def test_a_failed_row_is_tried_again_by_the_next_run(canned, folder, run_script)
     done = run_script(*stories(canned, folder), status=1)
     assert "00_1, row 3: the server answers 400 (I would rather not)" in done.stderr
     assert (folder / "data" / "00_0.txt").exists() and not (folder / "data" / "00_1.txt").exists()
+    recorded = Shard(folder / "data", "stories", 0, 1).read_partial()
+    assert recorded.failed == {3: "the server answers 400 (I would rather not)"} and len(recorded.done) == 5
+    checked = subprocess.run([sys.executable, "-m", "babistories.check", folder / "data", "--metaprompt_dir", folder],
+                             capture_output=True, text=True, cwd=ROOT)
+    assert "failed     00_1, row 3: the server answers 400 (I would rather not)" in checked.stdout
     canned.bodies.clear()
     canned.answer = lambda body: completion()
     run_script(*stories(canned, folder))
