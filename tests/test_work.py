@@ -235,12 +235,12 @@ def test_more_rounds_take_the_earlier_answers_over(tmp_path):
 
 def test_the_seconds_of_a_shard_are_without_those_of_loading(tmp_path):
     def load():
-        time.sleep(0.6)
+        time.sleep(2)
         return FakeEngine()
 
     shard = Shard(tmp_path, "startings", 0)
     Run([shard], lambda shard: list_plan(shard, "q", 2, 0, RUN), load, 2, "row")()
-    assert shard.read_manifest()["seconds"] < 0.5
+    assert shard.read_manifest()["seconds"] < 1.5
 
 
 def test_rows_that_were_there_count_for_no_rate(monkeypatch):
