@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def demo(folder, *options):
-    command = [sys.executable, ROOT / "demo.py", "--demo_dir", folder, "--max_new_tokens", "320", *options]
+    command = [sys.executable, ROOT / "demo.py", "--demo_dir", folder, "--max_new_tokens", "300", *options]
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=folder.parent, timeout=900)
 
 
@@ -37,6 +37,3 @@ def test_the_five_stages_from_anywhere_and_again(tmp_path):
     again = demo(folder, "--stories", "6")
     assert again.returncode == 0 and "nothing to do" in again.stderr
     assert (data / "00_0.txt").read_bytes() == before
-    more = demo(folder, "--stories", "7")
-    assert more.returncode == 0 and (data / "00_0.txt").read_bytes().startswith(before)
-    assert "of 7 stories kept" in more.stdout
