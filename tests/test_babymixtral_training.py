@@ -303,7 +303,7 @@ def test_a_run_goes_on_from_a_finished_model(finished, tmp_path):
                - facts["started_from"]["report"]["validation"]["story"]["plain"]) < 0.01  # fmt: skip
     theirs, ours = load_file(finished / "model.safetensors"), load_file(first / "model.safetensors")
     assert torch.allclose(ours["model.norm.weight"], 1.5 * theirs["model.norm.weight"], rtol=0.01)
-    assert all(torch.equal(ours[key], theirs[key]) for key in theirs if key != "model.norm.weight")
+    assert all(torch.allclose(ours[key], theirs[key], atol=1e-6) for key in theirs if key != "model.norm.weight")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         assert (first / name).read_bytes() == (finished / name).read_bytes()
     # Going on from there again begins with the norm as it was before it was scaled.
