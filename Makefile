@@ -27,7 +27,7 @@ clean:
 
 .PHONY: demo test clean
 
-# make torture    every fault test in full (more than 500 kills, about 20 minutes); its figures go to docs/RELIABILITY.md
+# make torture    every fault test in full (more than 500 kills, about half an hour); its figures go to docs/RELIABILITY.md
 # make test-oldest    the 4-bit tests with the oldest transformers that pyproject.toml allows (make test has the newest)
 # make audit      known vulnerabilities of everything installed; fails too where a package could not be looked up
 

@@ -214,7 +214,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("error: no NVIDIA GPU is found", file=sys.stderr)
         return 1
     total = torch.cuda.get_device_properties(0).total_memory
-    ballast = torch.empty(max(0, int(total - (args.budget_gb or 1e9) * 1e9)), dtype=torch.uint8, device="cuda")
+    spare = max(0, int(total - args.budget_gb * 1e9)) if args.budget_gb else 0
+    ballast = torch.empty(spare, dtype=torch.uint8, device="cuda")
     start = time.perf_counter()
     model = random_mixtral(args.layers)
     weights = four_bit.facts(model)
